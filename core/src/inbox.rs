@@ -1,0 +1,136 @@
+//! Where messages wait for their subprotocol: open a slot, fill it, commit or abort.
+//!
+//! A frame's payload is written into its slot as it arrives. Nothing of it is visible before [`Inboxes::commit`], which the
+//! receiver calls only after the frame's MAC was verified.
+
+use crate::code::LocalCode;
+use crate::time::Instant;
+
+/// A contiguous piece of a slot: what was written so far, and room after it.
+///
+/// `bytes[..filled]` is payload; the rest may be written. Contiguity makes Snappy's back-references plain indexing.
+#[derive(Debug)]
+pub struct Window<'a> {
+    bytes: &'a mut [u8],
+    filled: usize,
+}
+
+impl<'a> Window<'a> {
+    /// A window over `bytes` of which the first `filled` are payload already (at most all of them).
+    pub fn new(bytes: &'a mut [u8], filled: usize) -> Self {
+        let filled = filled.min(bytes.len());
+        Self { bytes, filled }
+    }
+
+    /// The payload so far.
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Bytes of payload so far.
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Bytes that can still be written.
+    pub fn room(&self) -> usize {
+        self.bytes.len() - self.filled
+    }
+
+    /// Appends as much of `from` as there is room for; returns how many bytes that was.
+    pub fn push(&mut self, from: &[u8]) -> usize {
+        let n = from.len().min(self.room());
+        if let (Some(to), Some(from)) = (
+            self.bytes.get_mut(self.filled..self.filled + n),
+            from.get(..n),
+        ) {
+            to.copy_from_slice(from);
+            self.filled += n;
+        }
+        n
+    }
+
+    /// Appends `length` bytes that begin `offset` bytes before the end, where the two may overlap (the bytes then repeat,
+    /// as Snappy's copies do). Returns false, having written nothing, if `offset` is zero or reaches before the beginning,
+    /// or if there is no room.
+    #[must_use]
+    pub fn repeat(&mut self, offset: usize, length: usize) -> bool {
+        let at = self.filled;
+        if offset == 0 || offset > at || length > self.room() {
+            return false;
+        }
+        if offset >= length {
+            self.bytes
+                .copy_within(at - offset..at - offset + length, at);
+        } else {
+            for i in at..at + length {
+                self.bytes[i] = self.bytes[i - offset];
+            }
+        }
+        self.filled += length;
+        true
+    }
+}
+
+/// The answer to [`Inboxes::open`].
+#[derive(Debug)]
+pub enum Admit<S> {
+    /// Here is the slot.
+    Open(S),
+    /// The message can never fit: skip its payload, then commit this slot, which reports it in order as oversize.
+    Oversize(S),
+    /// No room now: stop taking bytes, ask again later.
+    Hold,
+    /// No room, and the subprotocol prefers to lose the message: skip it, then call [`Inboxes::dropped`].
+    Drop,
+    /// No room, and the subprotocol prefers to end the session.
+    Refuse,
+}
+
+/// What is known of a message besides its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Meta {
+    /// Its code inside the subprotocol.
+    pub code: LocalCode,
+    /// Bytes of payload, uncompressed.
+    pub length: u32,
+    /// Bytes of payload as they were on the wire, compressed or not.
+    pub wire_length: u32,
+    /// When its last byte was handled.
+    pub at: Instant,
+}
+
+/// Storage for messages of all subprotocols of a session.
+///
+/// `subprotocol` is the index of the protocol in the list that was registered. One slot is open at a time.
+pub trait Inboxes {
+    /// An open slot.
+    type Slot;
+
+    /// Asks for a slot for a message of `length` uncompressed bytes. A length is the peer's word: storage that grows must
+    /// not take room for it before the bytes arrive.
+    fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Self::Slot>;
+
+    /// Lends the slot's window with at least `room` bytes of room, or all that is left up to the opened length.
+    fn with<R>(
+        &mut self,
+        slot: &mut Self::Slot,
+        room: usize,
+        f: impl FnOnce(&mut Window<'_>) -> R,
+    ) -> R;
+
+    /// Makes the message visible to its reader.
+    fn commit(&mut self, slot: Self::Slot, meta: Meta);
+
+    /// Gives the slot back; nothing of it was ever visible.
+    fn abort(&mut self, slot: Self::Slot);
+
+    /// A message was skipped because [`Inboxes::open`] answered [`Admit::Drop`].
+    fn dropped(&mut self, subprotocol: usize, meta: Meta);
+}

@@ -1,0 +1,1 @@
+//! The RLP reader and writer needed here, over borrowed slices.

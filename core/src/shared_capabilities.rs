@@ -1,0 +1,1 @@
+//! Which subprotocols a session has, and where their codes begin.

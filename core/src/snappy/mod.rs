@@ -1,0 +1,1 @@
+//! Snappy block format: streaming decoder and resumable encoder, no buffers of their own.

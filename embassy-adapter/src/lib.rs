@@ -1,0 +1,2 @@
+//! devp2p on an Embassy executor.
+#![no_std]

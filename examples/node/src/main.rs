@@ -1,0 +1,2 @@
+//! The `devp2p` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! devp2p over std threads and sockets.
