@@ -59,18 +59,117 @@ impl<'a> Window<'a> {
     /// as Snappy's copies do). Returns false, having written nothing, if `offset` is zero or reaches before the beginning,
     /// or if there is no room.
     #[must_use]
+    #[inline]
     pub fn repeat(&mut self, offset: usize, length: usize) -> bool {
         let at = self.filled;
         if offset == 0 || offset > at || length > self.room() {
             return false;
         }
-        if offset >= length {
-            self.bytes
-                .copy_within(at - offset..at - offset + length, at);
+        let room = self.bytes.get_mut(at - offset..).unwrap_or_default();
+        if !(WIDE && repeat_wide(room, offset, length)) {
+            repeat_plain(room, offset, length);
+        }
+        self.filled += length;
+        true
+    }
+}
+
+/// Whether loads of 8 and 16 bytes at any address are cheap. Where they are not, the code that uses them is left out: it would
+/// cost flash, and gain nothing.
+pub(crate) const WIDE: bool = cfg!(target_pointer_width = "64");
+
+/// Repeats the first `offset` bytes of `bytes` over the `length` bytes after them.
+fn repeat_plain(bytes: &mut [u8], offset: usize, length: usize) {
+    let Some(bytes) = bytes.get_mut(..offset + length) else {
+        return;
+    };
+    // What was copied extends the pattern, so the pieces double.
+    let mut have = offset;
+    while have < bytes.len() {
+        let n = have.min(bytes.len() - have);
+        let (from, to) = bytes.split_at_mut(have);
+        for (to, from) in to.iter_mut().zip(from.iter().take(n)) {
+            *to = *from;
+        }
+        have += n;
+    }
+}
+
+/// The same in steps of 16 or 8 bytes, which write up to 32 bytes more than asked. Returns false, having written nothing, if
+/// there is no room for those.
+#[inline(always)]
+fn repeat_wide(bytes: &mut [u8], offset: usize, length: usize) -> bool {
+    let end = offset + length;
+    if bytes.len() < end + 32 {
+        return false;
+    }
+    if offset >= 16 {
+        let mut i = offset;
+        while i < end {
+            copy_chunk::<16>(bytes, i - offset, i);
+            i += 16;
+        }
+        return true;
+    }
+    // A pattern shorter than a step is first repeated until it is one.
+    let mut distance = offset;
+    while distance < 8 {
+        distance *= 2;
+    }
+    for i in offset..distance {
+        copy_chunk::<1>(bytes, i - offset, i);
+    }
+    let mut i = distance;
+    while i < end {
+        copy_chunk::<8>(bytes, i - distance, i);
+        i += 8;
+    }
+    true
+}
+
+#[inline(always)]
+fn copy_chunk<const N: usize>(bytes: &mut [u8], from: usize, to: usize) {
+    if let Some(&chunk) = bytes.get(from..).and_then(<[u8]>::first_chunk::<N>)
+        && let Some(to) = bytes.get_mut(to..).and_then(<[u8]>::first_chunk_mut)
+    {
+        *to = chunk;
+    }
+}
+
+/// What the Snappy decoder uses beyond the public part.
+#[cfg(feature = "snappy")]
+impl Window<'_> {
+    /// The same window, as a value whose fields can live in registers. [`Self::fill_to`] takes over what was written.
+    pub(crate) fn reborrow(&mut self) -> Window<'_> {
+        Window {
+            bytes: self.bytes,
+            filled: self.filled,
+        }
+    }
+
+    /// Says that the first `filled` bytes are payload now.
+    pub(crate) fn fill_to(&mut self, filled: usize) {
+        self.filled = filled.min(self.bytes.len());
+    }
+
+    /// Appends the first `length` bytes of `from`. Returns false, having written nothing, if there are fewer, or if there is no
+    /// room. A short piece is moved as 16 bytes where possible, so room after the payload can be overwritten.
+    #[inline(always)]
+    pub(crate) fn push_short(&mut self, from: &[u8], length: usize) -> bool {
+        let Some(to) = self.bytes.get_mut(self.filled..) else {
+            return false;
+        };
+        if length <= 16
+            && let Some(to) = to.first_chunk_mut::<16>()
+            && let Some(from) = from.first_chunk::<16>()
+        {
+            *to = *from;
+        } else if let Some(to) = to.get_mut(..length)
+            && let Some(from) = from.get(..length)
+        {
+            to.copy_from_slice(from);
         } else {
-            for i in at..at + length {
-                self.bytes[i] = self.bytes[i - offset];
-            }
+            return false;
         }
         self.filled += length;
         true
