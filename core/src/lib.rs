@@ -17,21 +17,33 @@ extern crate std;
 
 mod fmt;
 
+pub mod arena;
 pub mod capability;
 pub mod code;
 pub mod config;
+pub mod control;
 pub mod disconnect;
 pub mod error;
 pub mod hello;
 pub mod inbox;
+pub mod lifecycle;
+pub mod peer;
+pub mod ping;
+pub mod ring;
 pub mod rlp;
+pub mod router;
 pub mod shared_capabilities;
 #[cfg(feature = "snappy")]
 pub mod snappy;
 pub mod time;
+pub mod waiter;
+pub mod watch;
+pub mod write_token;
 
 #[cfg(feature = "rlpx")]
 pub mod rlpx;
+#[cfg(feature = "rlpx")]
+pub mod session;
 
 /// Codes below this one belong to the base protocol (RLPx specification, "Message ID-based multiplexing").
 pub const BASE_PROTOCOL_LENGTH: u32 = 16;

@@ -1,0 +1,571 @@
+//! The peer: the life of one session at message level. It composes and decides nothing by itself.
+
+use core::task::{Context, Poll, Waker};
+
+use crate::SNAPPY_VERSION;
+use crate::code::{LocalCode, WireCode};
+use crate::config::{Config, Local};
+use crate::control::Control;
+use crate::disconnect::{self, DisconnectReason};
+use crate::error::{CloseReason, TransportError, Violation, WriteError};
+use crate::fmt::debug;
+use crate::hello::{Hello, MAX_HELLO_LENGTH, NodeId};
+use crate::inbox::{Admit, Inboxes, Meta};
+use crate::lifecycle::{Lifecycle, State};
+use crate::ping::PingScheduler;
+use crate::router::{Route, route};
+use crate::shared_capabilities::SharedCapabilities;
+use crate::time::{Duration, Instant, PollAt};
+use crate::waiter::{Waiter, poll_take};
+use crate::watch::{Late, ReceiveWatch, Received, TransmitWatch};
+use crate::write_token::{GivenBack, WriteToken};
+
+/// Whom the remote's Hello must name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Expected {
+    /// Anyone but ourselves.
+    Anyone,
+    /// The node that was dialled, over a transport that proves nothing.
+    Dialled(NodeId),
+    /// The node that the transport's handshake proved.
+    Authenticated(NodeId),
+}
+
+/// A message of the base protocol after Hello, as a receiver reports it once it is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum BaseMessage {
+    /// Ping.
+    Ping,
+    /// Pong.
+    Pong,
+    /// Disconnect; the reason is absent if it could not be read.
+    Disconnect(Option<DisconnectReason>),
+}
+
+/// The message could not be taken now: keep it and pass it again when its inbox was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Held {
+    /// Index of the subprotocol whose inbox is full.
+    pub subprotocol: u8,
+}
+
+/// One session at message level, for up to `N` registered protocols.
+///
+/// The driver owns the framing, the inboxes and the clock, and proceeds so:
+/// 1. Pass what comes in: [`handle_message`](Self::handle_message), or, where a receiver writes into the inboxes itself,
+///    [`handle_hello`](Self::handle_hello), [`handle_base`](Self::handle_base), [`handle_violation`](Self::handle_violation)
+///    and [`on_receive`](Self::on_receive). Pass the end of the stream to [`handle_end`](Self::handle_end).
+/// 2. Whenever no frame is half written, send what [`poll_control`](Self::poll_control) returns, until it is `None`.
+/// 3. Report what was sealed and taken by the wire: [`on_sealed`](Self::on_sealed), [`on_taken`](Self::on_taken).
+/// 4. Call [`handle_timeout`](Self::handle_timeout) when [`poll_at`](Self::poll_at) says so.
+/// 5. When [`wants_half_close`](Self::wants_half_close), end the sending direction and read on until the end of the stream.
+/// 6. After each of these, release locks and wake everything that [`next_wake`](Self::next_wake) returns.
+#[derive(Debug)]
+pub struct Peer<const N: usize = 4> {
+    config: Config,
+    lifecycle: Lifecycle,
+    ping: PingScheduler,
+    token: WriteToken<N>,
+    shared: SharedCapabilities<N>,
+    receive: ReceiveWatch,
+    transmit: TransmitWatch,
+    expected: Expected,
+    remote: Option<Remote>,
+    local_version: u8,
+    hello_sent: bool,
+    half_closed: bool,
+    /// Bit `i`: subprotocol `i` waits for the wire to take everything.
+    flushing: u32,
+    flush_waiters: [Waiter; N],
+    room_waiter: Waiter,
+    closed_waiter: Waiter,
+}
+
+/// What the remote said of itself in Hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Remote {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its base protocol version.
+    pub version: u8,
+}
+
+impl<const N: usize> Peer<N> {
+    /// A session whose transport is ready and whose Hello exchange begins; Hello must be done at `deadline`. A driver that
+    /// does not admit the remote calls [`reject`](Self::reject) before the first [`poll_control`](Self::poll_control).
+    pub fn new(config: Config, local: &Local<'_>, expected: Expected, deadline: Instant) -> Self {
+        Self {
+            lifecycle: Lifecycle::new(deadline),
+            ping: PingScheduler::new(config.ping_interval, config.pong_timeout),
+            token: WriteToken::new(),
+            shared: SharedCapabilities::default(),
+            receive: ReceiveWatch::new(),
+            transmit: TransmitWatch::new(),
+            expected,
+            remote: None,
+            local_version: local.version,
+            hello_sent: false,
+            half_closed: false,
+            flushing: 0,
+            flush_waiters: [const { Waiter::new() }; N],
+            room_waiter: Waiter::new(),
+            closed_waiter: Waiter::new(),
+            config,
+        }
+    }
+
+    // ---- What comes in ----
+
+    /// Takes the remote's Hello; a second one is ignored.
+    pub fn handle_hello(&mut self, now: Instant, local: &Local<'_>, payload: &[u8]) {
+        if self.state() != State::AwaitingHello {
+            return;
+        }
+        match self.accept_hello(local, payload) {
+            Ok(()) => {
+                self.lifecycle.activate();
+                self.ping.start(now);
+            }
+            Err(cause) => self.close(now, cause),
+        }
+    }
+
+    fn accept_hello(&mut self, local: &Local<'_>, payload: &[u8]) -> Result<(), CloseReason> {
+        if payload.len() > MAX_HELLO_LENGTH {
+            return Err(CloseReason::Violation(Violation::HelloTooLarge));
+        }
+        let hello = Hello::decode(payload).map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
+        let id = hello.id.map_err(|_| CloseReason::InvalidIdentity)?;
+        match self.expected {
+            Expected::Dialled(expected) if expected != id => return Err(CloseReason::UnexpectedIdentity),
+            Expected::Authenticated(expected) if expected != id => return Err(CloseReason::IdentityMismatch),
+            _ if id == local.id => return Err(CloseReason::SelfConnection),
+            _ => {}
+        }
+        let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
+        self.remote = Some(Remote { id, version });
+        if version < self.config.lowest_version {
+            return Err(CloseReason::IncompatibleVersion);
+        }
+        // Only a local list that is itself too long fails to match; then nothing can be shared.
+        self.shared = SharedCapabilities::new(local.protocols, hello.capabilities()).map_err(|_| CloseReason::UselessPeer)?;
+        if self.shared.is_empty() && self.config.require_shared {
+            return Err(CloseReason::UselessPeer);
+        }
+        Ok(())
+    }
+
+    /// Takes a message of the base protocol that came after Hello, or a Disconnect in place of it.
+    pub fn handle_base(&mut self, now: Instant, message: BaseMessage) {
+        match (self.state(), message) {
+            (State::Closing | State::Closed, _) => {}
+            (_, BaseMessage::Disconnect(reason)) => self.close(now, CloseReason::RemoteRequested(reason)),
+            (State::AwaitingHello, _) => self.handle_violation(now, Violation::ExpectedHello),
+            (State::Active, BaseMessage::Ping) => self.ping.on_ping(),
+            (State::Active, BaseMessage::Pong) => self.ping.on_pong(now),
+        }
+    }
+
+    /// The remote broke the protocol in a message that was verified.
+    pub fn handle_violation(&mut self, now: Instant, violation: Violation) {
+        self.close(now, CloseReason::Violation(violation));
+    }
+
+    /// Takes note of what a call to the receiver did.
+    pub fn on_receive(&mut self, now: Instant, received: Received) {
+        match self.receive.update(now, received) {
+            Some(true) => self.ping.hold(now),
+            Some(false) => self.ping.resume(now),
+            None => {}
+        }
+        if received.messages > 0 {
+            self.ping.on_message(now);
+        }
+    }
+
+    /// Takes one whole, verified message: routes it, and copies a subprotocol's into its inbox.
+    ///
+    /// # Errors
+    /// [`Held`] if the inbox is full: pass the same message again later.
+    pub fn handle_message<I: Inboxes>(
+        &mut self,
+        now: Instant,
+        local: &Local<'_>,
+        code: u64,
+        payload: &[u8],
+        inboxes: &mut I,
+    ) -> Result<(), Held> {
+        if self.is_closing() {
+            return Ok(());
+        }
+        let mut received = Received { messages: 1, ..Received::default() };
+        let mut result = Ok(());
+        match route(&self.shared, code) {
+            Route::Base(WireCode::HELLO) => self.handle_hello(now, local, payload),
+            Route::Base(WireCode::DISCONNECT) => {
+                self.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
+            }
+            _ if self.state() == State::AwaitingHello => self.handle_violation(now, Violation::ExpectedHello),
+            Route::Base(_) if payload.len() > MAX_HELLO_LENGTH => {
+                self.handle_violation(now, Violation::BaseMessageTooLarge);
+            }
+            Route::Base(WireCode::PING) => self.handle_base(now, BaseMessage::Ping),
+            Route::Base(_) => self.handle_base(now, BaseMessage::Pong),
+            Route::Reserved => {}
+            Route::OutOfRange => self.handle_violation(now, Violation::CodeOutOfRange),
+            Route::Subprotocol { subprotocol, code } => {
+                let Some(length) = u32::try_from(payload.len()).ok().filter(|n| *n <= crate::MAX_MESSAGE_LENGTH) else {
+                    self.handle_violation(now, Violation::MessageTooLarge);
+                    return Ok(());
+                };
+                let meta = Meta { code, length, wire_length: length, at: now };
+                match inboxes.open(subprotocol, length) {
+                    Admit::Open(mut slot) => {
+                        let mut from = payload;
+                        while !from.is_empty() {
+                            let taken = inboxes.with(&mut slot, from.len(), |window| window.push(from));
+                            from = from.get(taken..).unwrap_or_default();
+                            if taken == 0 {
+                                break;
+                            }
+                        }
+                        inboxes.commit(slot, meta);
+                    }
+                    Admit::Oversize(slot) => inboxes.commit(slot, meta),
+                    Admit::Drop => inboxes.dropped(subprotocol, meta),
+                    Admit::Refuse => self.close(now, CloseReason::Stalled { subprotocol: subprotocol as u8 }),
+                    Admit::Hold => {
+                        let held = Held { subprotocol: subprotocol as u8 };
+                        received = Received { messages: 0, partial: true, held: Some(held.subprotocol) };
+                        result = Err(held);
+                    }
+                }
+            }
+        }
+        self.on_receive(now, received);
+        result
+    }
+
+    /// The stream ended or broke. A closing session is then closed; a live one closes with this cause.
+    pub fn handle_end(&mut self, now: Instant, error: TransportError) {
+        self.close(now, CloseReason::Transport(error));
+        self.lifecycle.finish();
+    }
+
+    /// The transport has proved who the remote is.
+    pub fn expect(&mut self, expected: Expected) {
+        self.expected = expected;
+    }
+
+    // ---- Local ends ----
+
+    /// Closes the session for `cause`, unless it is closing already.
+    pub fn close(&mut self, now: Instant, cause: CloseReason) {
+        if self.lifecycle.close(now, cause, self.config.closing_timeout) {
+            debug!("closing: {}", CauseText(cause));
+            self.ping.stop();
+            self.receive = ReceiveWatch::new();
+        }
+    }
+
+    /// A local call asks for the end.
+    pub fn disconnect(&mut self, now: Instant, reason: DisconnectReason) {
+        self.close(now, CloseReason::Local(reason));
+    }
+
+    /// The driver does not admit this remote.
+    pub fn reject(&mut self, now: Instant, reason: DisconnectReason) {
+        self.close(now, CloseReason::Rejected(reason));
+    }
+
+    // ---- What goes out ----
+
+    /// The control message to send now. Ask whenever no frame is half written, until `None`.
+    pub fn poll_control(&mut self, now: Instant) -> Option<Control> {
+        if self.token.is_inside_frame() {
+            return None;
+        }
+        if let Some(reason) = self.lifecycle.take_disconnect() {
+            return Some(Control::Disconnect(reason));
+        }
+        match self.state() {
+            State::AwaitingHello | State::Active if !self.hello_sent => {
+                self.hello_sent = true;
+                Some(Control::Hello)
+            }
+            State::Active if self.ping.take_pong() => Some(Control::Pong),
+            State::Active if self.ping.take_ping(now) => Some(Control::Ping),
+            _ => None,
+        }
+    }
+
+    /// Whether [`poll_control`](Self::poll_control) has something to send, now or after the frame in progress.
+    pub fn wants_to_send(&self) -> bool {
+        match self.state() {
+            State::AwaitingHello => !self.hello_sent,
+            State::Active => !self.hello_sent || self.ping.wants_to_send(),
+            State::Closing => self.lifecycle.wants_to_send(),
+            State::Closed => false,
+        }
+    }
+
+    /// Whether what we send now is compressed: everything after our Hello, unless one side speaks a version without Snappy.
+    pub fn compresses(&self) -> bool {
+        self.hello_sent && self.decompresses()
+    }
+
+    /// Whether what comes in after the remote's Hello is compressed.
+    pub fn decompresses(&self) -> bool {
+        let remote = self.remote.map_or(SNAPPY_VERSION, |remote| remote.version);
+        cfg!(feature = "snappy") && self.local_version >= SNAPPY_VERSION && remote >= SNAPPY_VERSION
+    }
+
+    /// Asks for the write token for a message `code` of `subprotocol`, and gives the code to put on the wire once it is
+    /// granted. Then call [`begin_write`](Self::begin_write) and [`complete_write`](Self::complete_write); a writer that
+    /// goes away calls [`give_back`](Self::give_back).
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`], [`WriteError::NotShared`] or [`WriteError::InvalidCode`]; the token is then not held.
+    pub fn poll_acquire(
+        &mut self,
+        subprotocol: usize,
+        code: LocalCode,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<WireCode, WriteError>> {
+        if let Some(reason) = self.close_reason() {
+            return Poll::Ready(Err(WriteError::Closed(reason)));
+        }
+        let Some(wire) = self.shared.wire_code(subprotocol, code) else {
+            let shared = self.shared.is_shared(subprotocol);
+            return Poll::Ready(Err(if shared { WriteError::InvalidCode } else { WriteError::NotShared }));
+        };
+        let lane_is_free = self.state() == State::Active && !self.wants_to_send();
+        match self.token.poll_acquire(subprotocol, lane_is_free, cx) {
+            Some(Poll::Ready(())) => Poll::Ready(Ok(wire)),
+            Some(Poll::Pending) => Poll::Pending,
+            None => Poll::Ready(Err(WriteError::NotShared)),
+        }
+    }
+
+    /// Whether `subprotocol` could have the token at once, without waiting or overtaking anyone.
+    pub fn can_acquire(&self) -> bool {
+        self.state() == State::Active && !self.wants_to_send() && self.token.is_free()
+    }
+
+    /// The holder seals its first byte: from here on the frame must be completed.
+    pub fn begin_write(&mut self, subprotocol: usize) {
+        self.token.begin(subprotocol);
+    }
+
+    /// The holder's frame is sealed whole: the next writer goes on.
+    pub fn complete_write(&mut self, subprotocol: usize) {
+        self.token.complete(subprotocol);
+    }
+
+    /// A writer went away: it waits no more, and the token it may hold is free, unless a part of its frame is sealed. Then
+    /// nothing can follow on the wire, and the session closes as abandoned.
+    pub fn give_back(&mut self, now: Instant, subprotocol: usize) {
+        if self.token.give_back(subprotocol) == GivenBack::InsideFrame {
+            self.close(now, CloseReason::WriteAbandoned);
+            self.lifecycle.finish();
+        }
+    }
+
+    /// The holder waits for room in the transmit ring.
+    pub fn wait_for_room(&mut self, cx: Option<&mut Context<'_>>) {
+        self.room_waiter.register(cx);
+    }
+
+    /// `bytes` were sealed and wait for the wire.
+    pub fn on_sealed(&mut self, now: Instant, bytes: usize) {
+        self.transmit.on_sealed(now, bytes);
+    }
+
+    /// The wire took `bytes`.
+    pub fn on_taken(&mut self, now: Instant, bytes: usize) {
+        self.transmit.on_taken(now, bytes);
+    }
+
+    /// Ready once the wire took everything that was sealed.
+    pub fn poll_flush(&mut self, subprotocol: usize, cx: Option<&mut Context<'_>>) -> Poll<Result<(), CloseReason>> {
+        let Some(waiter) = self.flush_waiters.get_mut(subprotocol) else {
+            return Poll::Ready(Ok(()));
+        };
+        let closed = self.lifecycle.close_reason().filter(|_| self.lifecycle.state() == State::Closed);
+        let done = poll_take((self.transmit.pending() == 0).then_some(()), closed, waiter, cx);
+        if done.is_pending() {
+            self.flushing |= 1 << subprotocol;
+        }
+        done
+    }
+
+    /// Whether everything is said and taken by the wire, so that the sending direction should end now. True once.
+    pub fn wants_half_close(&mut self) -> bool {
+        let wants = self.may_half_close();
+        self.half_closed |= wants;
+        wants
+    }
+
+    /// Whether [`wants_half_close`](Self::wants_half_close) would answer true.
+    pub fn may_half_close(&self) -> bool {
+        self.state() == State::Closing
+            && !self.half_closed
+            && !self.lifecycle.wants_to_send()
+            && self.transmit.pending() == 0
+    }
+
+    /// Whether our Hello was handed out.
+    pub fn has_said_hello(&self) -> bool {
+        self.hello_sent
+    }
+
+    // ---- Time and wakes ----
+
+    /// Asks for a Ping now rather than at the next interval.
+    pub fn request_ping(&mut self) {
+        self.ping.request();
+    }
+
+    /// Lets time pass: sends what is due, closes what is late.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.lifecycle.handle_timeout(now) {
+            self.close(now, CloseReason::HandshakeTimeout);
+        }
+        if self.is_closing() {
+            return;
+        }
+        if self.transmit.deadline(self.config.write_timeout).is_some_and(|at| at <= now) {
+            return self.close(now, CloseReason::WriteTimeout);
+        }
+        match self.receive.check(now, self.config.message_timeout, self.config.hold_back_limit) {
+            Some(Late::Message) => return self.close(now, CloseReason::ReadTimeout),
+            Some(Late::Inbox(subprotocol)) => return self.close(now, CloseReason::Stalled { subprotocol }),
+            None => {}
+        }
+        if self.ping.handle_timeout(now) {
+            self.close(now, CloseReason::PingTimeout);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. A control message that waits to be sent is not
+    /// time: [`wants_to_send`](Self::wants_to_send) tells of it.
+    pub fn poll_at(&self) -> PollAt {
+        if self.is_closing() {
+            return self.lifecycle.poll_at();
+        }
+        self.lifecycle
+            .poll_at()
+            .min(self.ping.poll_at())
+            .min(self.receive.poll_at(self.config.message_timeout, self.config.hold_back_limit))
+            .min(self.transmit.deadline(self.config.write_timeout).into())
+    }
+
+    /// A task to wake, now that what it waits for has happened. Call until `None`, after every lock is released if the
+    /// driver has locks.
+    pub fn next_wake(&mut self) -> Option<Waker> {
+        if self.is_closing() {
+            return self.token.retire().or_else(|| self.room_waiter.take()).or_else(|| self.next_closing_wake());
+        }
+        if self.state() == State::Active && !self.wants_to_send() {
+            if let Some(waker) = self.token.grant() {
+                return Some(waker);
+            }
+        }
+        self.next_flush_wake(self.transmit.pending() == 0)
+    }
+
+    fn next_closing_wake(&mut self) -> Option<Waker> {
+        let closed = self.state() == State::Closed;
+        let waker = if closed { self.closed_waiter.take() } else { None };
+        waker.or_else(|| self.next_flush_wake(closed || self.transmit.pending() == 0))
+    }
+
+    fn next_flush_wake(&mut self, ready: bool) -> Option<Waker> {
+        if self.flushing == 0 || !ready {
+            return None;
+        }
+        self.flushing = 0;
+        // Those after the first are found by the next call: the mask is rebuilt from who is still registered.
+        let mut woken = None;
+        for (subprotocol, waiter) in self.flush_waiters.iter_mut().enumerate() {
+            match woken {
+                None => woken = waiter.take(),
+                Some(_) => self.flushing |= 1 << subprotocol,
+            }
+        }
+        woken
+    }
+
+    /// The task that waits for room in the transmit ring, to be woken after bytes were taken.
+    pub fn take_room_waiter(&mut self) -> Option<Waker> {
+        self.room_waiter.take()
+    }
+
+    /// Ready with the cause once the session is closed.
+    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
+        match (self.state(), self.close_reason()) {
+            (State::Closed, Some(reason)) => Poll::Ready(reason),
+            _ => {
+                self.closed_waiter.register(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    // ---- What there is to know ----
+
+    /// Where the session stands.
+    pub fn state(&self) -> State {
+        self.lifecycle.state()
+    }
+
+    /// Whether the end is decided.
+    pub fn is_closing(&self) -> bool {
+        self.close_reason().is_some()
+    }
+
+    /// Why the session ends; `None` while it lives.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.lifecycle.close_reason()
+    }
+
+    /// The subprotocols of this session; empty before Hello.
+    pub fn shared(&self) -> &SharedCapabilities<N> {
+        &self.shared
+    }
+
+    /// What the remote said of itself; `None` before its Hello.
+    pub fn remote(&self) -> Option<Remote> {
+        self.remote
+    }
+
+    /// Whether a frame of a subprotocol is partly sealed, so that no control message can be.
+    pub fn is_inside_frame(&self) -> bool {
+        self.token.is_inside_frame()
+    }
+
+    /// The last measured round trip of Ping and Pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.ping.round_trip()
+    }
+}
+
+/// `log` wants Display, `defmt` wants Format.
+struct CauseText(CloseReason);
+
+impl core::fmt::Display for CauseText {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for CauseText {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::Format::format(&self.0, f);
+    }
+}

@@ -1,0 +1,157 @@
+//! When to send Ping, how many Pongs are owed, and when the silence has lasted too long.
+
+use crate::time::{Duration, Instant, PollAt};
+
+/// The most Pongs owed at once: a flood of Pings grows neither memory nor output beyond it.
+pub const MAX_PONGS_OWED: u8 = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum State {
+    Stopped,
+    Idle { next: Instant },
+    Due,
+    AwaitingPong { deadline: Instant },
+    TimedOut,
+}
+
+/// Schedules Pings and judges the silence after them.
+///
+/// Drive it in this order: [`start`](Self::start) when the session becomes active; [`on_message`](Self::on_message) for each
+/// verified message; [`handle_timeout`](Self::handle_timeout) when [`poll_at`](Self::poll_at) says so;
+/// [`take_pong`](Self::take_pong) and [`take_ping`](Self::take_ping) whenever a control message can be sent.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PingScheduler {
+    state: State,
+    interval: Duration,
+    timeout: Duration,
+    /// When the Ping that no Pong has answered yet went out.
+    sent: Option<Instant>,
+    round_trip: Option<Duration>,
+    held_since: Option<Instant>,
+    pongs_owed: u8,
+}
+
+impl PingScheduler {
+    /// A scheduler that stands still until [`start`](Self::start).
+    pub const fn new(interval: Duration, timeout: Duration) -> Self {
+        Self {
+            state: State::Stopped,
+            interval,
+            timeout,
+            sent: None,
+            round_trip: None,
+            held_since: None,
+            pongs_owed: 0,
+        }
+    }
+
+    /// Begins: the first Ping is due one interval from now.
+    pub fn start(&mut self, now: Instant) {
+        self.state = State::Idle { next: now.saturating_add(self.interval) };
+    }
+
+    /// Ends: no Ping, no Pong, no timeout any more.
+    pub fn stop(&mut self) {
+        self.state = State::Stopped;
+        self.pongs_owed = 0;
+    }
+
+    /// Asks for a Ping now rather than at the next interval. Does nothing while one is unanswered.
+    pub fn request(&mut self) {
+        if matches!(self.state, State::Idle { .. }) {
+            self.state = State::Due;
+        }
+    }
+
+    /// A message of the remote was verified: it is alive, whatever the message was.
+    pub fn on_message(&mut self, now: Instant) {
+        if matches!(self.state, State::AwaitingPong { .. }) {
+            self.state = State::Idle { next: now.saturating_add(self.interval) };
+        }
+    }
+
+    /// A Ping came: one more Pong is owed, up to [`MAX_PONGS_OWED`].
+    pub fn on_ping(&mut self) {
+        if self.state != State::Stopped {
+            self.pongs_owed = self.pongs_owed.saturating_add(1).min(MAX_PONGS_OWED);
+        }
+    }
+
+    /// A Pong came: if one of our Pings was unanswered, the round trip is known. An unasked Pong is ignored.
+    pub fn on_pong(&mut self, now: Instant) {
+        if let Some(sent) = self.sent.take() {
+            self.round_trip = Some(now.saturating_since(sent));
+        }
+    }
+
+    /// We stop taking bytes: the remote's answer cannot reach us, so the clock of its silence stands still.
+    pub fn hold(&mut self, now: Instant) {
+        self.held_since.get_or_insert(now);
+    }
+
+    /// We take bytes again: the deadline moves by as long as it stood still.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.held_since.take()
+            && let State::AwaitingPong { deadline } = &mut self.state
+        {
+            *deadline = deadline.saturating_add(now.saturating_since(since));
+        }
+    }
+
+    /// Lets time pass. Returns true once, when the pong deadline has passed in silence.
+    #[must_use]
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::Idle { next } if next <= now => self.state = State::Due,
+            State::AwaitingPong { deadline } if deadline <= now && self.held_since.is_none() => {
+                self.state = State::TimedOut;
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Whether a Ping or a Pong wants to be sent.
+    pub fn wants_to_send(&self) -> bool {
+        self.pongs_owed > 0 || self.state == State::Due
+    }
+
+    /// Takes one owed Pong: true means send it now.
+    #[must_use]
+    pub fn take_pong(&mut self) -> bool {
+        let owed = self.pongs_owed > 0;
+        self.pongs_owed = self.pongs_owed.saturating_sub(1);
+        owed
+    }
+
+    /// Takes a due Ping: true means send it now; the pong deadline counts from here.
+    #[must_use]
+    pub fn take_ping(&mut self, now: Instant) -> bool {
+        let due = self.state == State::Due;
+        if due {
+            self.state = State::AwaitingPong { deadline: now.saturating_add(self.timeout) };
+            self.sent = Some(now);
+            if self.held_since.is_some() {
+                self.held_since = Some(now);
+            }
+        }
+        due
+    }
+
+    /// The last measured round trip of Ping and Pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_at(&self) -> PollAt {
+        match self.state {
+            State::Idle { next } => PollAt::At(next),
+            State::AwaitingPong { deadline } if self.held_since.is_none() => PollAt::At(deadline),
+            _ => PollAt::Idle,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The watches over one direction each: a message must arrive whole in time, an inbox may hold back only so long, and the
+//! wire must take our bytes in time.
+
+use crate::time::{Duration, Instant, PollAt};
+
+/// What one call to a receiver did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Received {
+    /// Messages that were verified.
+    pub messages: u32,
+    /// Whether a part of a further message has arrived.
+    pub partial: bool,
+    /// The subprotocol whose inbox holds back, if one does.
+    pub held: Option<u8>,
+}
+
+/// Watches the receiving direction: the message in progress and the inbox that holds back.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ReceiveWatch {
+    /// When the message in progress began; moved later by the time that we ourselves held back.
+    began: Option<Instant>,
+    held: Option<(u8, Instant)>,
+}
+
+/// What a [`ReceiveWatch`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// The message in progress is not whole in time.
+    Message,
+    /// The inbox of this subprotocol held back for too long.
+    Inbox(u8),
+}
+
+impl ReceiveWatch {
+    /// Nothing in progress.
+    pub const fn new() -> Self {
+        Self { began: None, held: None }
+    }
+
+    /// Takes note of what a call to the receiver did. Returns `Some(true)` if holding back began with it, `Some(false)` if
+    /// it ended.
+    pub fn update(&mut self, now: Instant, received: Received) -> Option<bool> {
+        let was_held = self.held.is_some();
+        if received.messages > 0 || !received.partial {
+            self.began = None;
+        }
+        // A message that found room ends the wait of the one before it: a slow reader is not a stalled one.
+        if received.messages > 0 || received.held.is_none() {
+            if let (Some((_, since)), Some(began)) = (self.held, &mut self.began) {
+                *began = began.saturating_add(now.saturating_since(since));
+            }
+            self.held = None;
+        }
+        if received.partial {
+            self.began.get_or_insert(now);
+        }
+        if let Some(subprotocol) = received.held {
+            self.held.get_or_insert((subprotocol, now));
+        }
+        (was_held != self.held.is_some()).then_some(self.held.is_some())
+    }
+
+    /// Whether an inbox holds back.
+    pub const fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// What is late at `now`.
+    pub fn check(&self, now: Instant, message: Duration, hold_back: Duration) -> Option<Late> {
+        if let Some((subprotocol, since)) = self.held {
+            return (since.saturating_add(hold_back) <= now).then_some(Late::Inbox(subprotocol));
+        }
+        self.began.filter(|began| began.saturating_add(message) <= now).map(|_| Late::Message)
+    }
+
+    /// When [`check`](Self::check) will find something if nothing moves.
+    pub fn poll_at(&self, message: Duration, hold_back: Duration) -> PollAt {
+        match (self.held, self.began) {
+            (Some((_, since)), _) => PollAt::At(since.saturating_add(hold_back)),
+            (None, Some(began)) => PollAt::At(began.saturating_add(message)),
+            (None, None) => PollAt::Idle,
+        }
+    }
+}
+
+/// Watches the sending direction by marks: everything sealed when a mark is set must be taken within the deadline, then the
+/// next mark is set. So a wire that moves is given time, and one that stands still is noticed.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TransmitWatch {
+    /// Bytes sealed and not yet taken.
+    pending: u64,
+    /// Of those, the bytes before the mark, and when the mark was set.
+    mark: Option<(u64, Instant)>,
+}
+
+impl TransmitWatch {
+    /// Nothing sealed.
+    pub const fn new() -> Self {
+        Self { pending: 0, mark: None }
+    }
+
+    /// `bytes` more were sealed.
+    pub fn on_sealed(&mut self, now: Instant, bytes: usize) {
+        self.pending = self.pending.saturating_add(bytes as u64);
+        if bytes > 0 && self.mark.is_none() {
+            self.mark = Some((self.pending, now));
+        }
+    }
+
+    /// The wire took `bytes`.
+    pub fn on_taken(&mut self, now: Instant, bytes: usize) {
+        self.pending = self.pending.saturating_sub(bytes as u64);
+        if let Some((before, since)) = self.mark {
+            let before = before.saturating_sub(bytes as u64);
+            self.mark = match (before, self.pending) {
+                (_, 0) => None,
+                (0, pending) => Some((pending, now)),
+                (before, _) => Some((before, since)),
+            };
+        }
+    }
+
+    /// Bytes sealed and not yet taken by the wire.
+    pub const fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// When the wire is too late, unless it moves.
+    pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
+        self.mark.map(|(_, since)| since.saturating_add(timeout))
+    }
+}
