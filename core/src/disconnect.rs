@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::rlp::{self, Item, Reader};
+
 /// A Disconnect reason. All 256 values are reasons; those without a constant have no meaning in the specification.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -66,4 +68,62 @@ impl fmt::Debug for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The payload that is sent: a list of the reason, `c1 xx` (`c2 81 xx` from 0x80 on): the first so many bytes of the array.
+///
+/// This form goes out in place of Hello, and in sessions without Snappy.
+pub const fn encode(reason: DisconnectReason) -> ([u8; 3], usize) {
+    match reason.0 {
+        0 => ([0xc1, 0x80, 0], 2),
+        code @ 0x01..=0x7f => ([0xc1, code, 0], 2),
+        code @ 0x80..=0xff => ([0xc2, 0x81, code], 3),
+    }
+}
+
+/// The payload that is sent after Hello where the session compresses: the list as a Snappy block, `02 04 c1 xx`
+/// (`03 08 c2 81 xx` from 0x80 on): the first so many bytes of the array.
+pub const fn encode_compressed(reason: DisconnectReason) -> ([u8; 5], usize) {
+    let ([a, b, c], length) = encode(reason);
+    match length {
+        2 => ([2, literal_tag(2), a, b, 0], 4),
+        _ => ([3, literal_tag(3), a, b, c], 5),
+    }
+}
+
+/// The reason in a Disconnect's payload, whatever form the remote gave it; `None` if it gave none that can be read.
+///
+/// Peers send the list or the bare integer, and each of them compressed or not, at any time. Their lengths tell them apart:
+/// what is one whole Snappy literal of at most 60 bytes is read as its content, everything else as it is. Then
+/// * a list gives its first element, and what follows that element or the list is ignored;
+/// * a string gives itself, if nothing follows it;
+/// * either must be an integer up to 255, where zero bytes in front are allowed: some peers write 0 as `00`.
+///
+/// The one payload that is both, `00` (the bare zero, or Snappy of nothing), is reason 0. A Disconnect ends the session even
+/// if this is `None`.
+pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
+    let content = match payload {
+        [length @ 1..=60, tag, content @ ..]
+            if *tag == literal_tag(*length) && content.len() == usize::from(*length) =>
+        {
+            content
+        }
+        _ => payload,
+    };
+    let mut reader = Reader::new(content);
+    let digits = match reader.item().ok()? {
+        Item::String(digits) if reader.is_empty() => digits,
+        Item::String(_) => return None,
+        Item::List(mut elements) => match elements.item().ok()? {
+            Item::String(digits) => digits,
+            Item::List(_) => return None,
+        },
+    };
+    let reason = rlp::saturating_uint64(digits).try_into().ok()?;
+    Some(DisconnectReason(reason))
+}
+
+/// The tag of a Snappy literal of 1 to 60 bytes: what the 60 possible lengths leave of a byte is zero.
+const fn literal_tag(length: u8) -> u8 {
+    length.wrapping_sub(1) << 2
 }
