@@ -1,1 +1,21 @@
 //! RLPx: the encrypted, authenticated transport.
+//!
+//! * [`handshake`]: keys agreed on and identities proved, in small steps; over [`curve`], ECIES and [`secrets`].
+//! * [`cipher`] and [`mac`], with [`sponge`] under it: what each direction of the frames needs.
+
+mod body;
+pub mod cipher;
+pub mod curve;
+mod ecies;
+pub mod handshake;
+pub mod mac;
+mod permutation;
+pub mod secrets;
+pub mod sponge;
+
+pub use cipher::{FrameCipher, FrameKeys};
+pub use curve::{Curve, K256, NodeKey};
+pub use handshake::{Entropy, Established, Handshake, HandshakeError, Role, Step};
+pub use mac::Mac;
+pub use secrets::Secrets;
+pub use sponge::{Keccak256, Sponge, keccak256};

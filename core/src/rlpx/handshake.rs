@@ -1,0 +1,366 @@
+//! The RLPx handshake (EIP-8), in steps of at most one point multiplication each.
+
+use core::marker::PhantomData;
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::curve::{Curve, K256, NodeKey, PointBytes, SecretBytes, SignatureBytes};
+use super::ecies::{self, PacketKeys};
+use super::secrets::{Contribution, Nonce, Secrets, xor};
+use super::sponge::{Keccak256, Sponge};
+use super::{body, ecies::PREFIX};
+use crate::hello::NodeId;
+
+/// The largest auth or ack that is accepted, in bytes, size prefix included. What gathers them needs no more.
+pub const MAX_RECEIVED: usize = PREFIX + ecies::MAX_SIZE;
+/// The largest auth or ack that is sent, in bytes. What `sent` lends must have at least as many.
+pub const MAX_SENT: usize = PREFIX + ecies::OVERHEAD + body::AUTH + MAX_PADDING;
+
+/// EIP-8 has at least 100 bytes, of a number that varies; 199 is what go-ethereum goes to.
+const MIN_PADDING: usize = 100;
+const MAX_PADDING: usize = 199;
+
+/// The encrypted handshake failed. Why is not said: an answer that differs would be an oracle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct HandshakeError;
+
+impl core::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the encrypted handshake failed")
+    }
+}
+
+impl core::error::Error for HandshakeError {}
+
+/// Which side of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Role {
+    /// Dialled, and sends auth.
+    Initiator,
+    /// Was dialled, and answers with ack.
+    Recipient,
+}
+
+/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop.
+///
+/// If one of the two secrets in it is zero or not below the group order, the handshake fails: with a sound generator that does
+/// not happen (2^-127), and a broken one must not go unnoticed.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Entropy {
+    ephemeral: SecretBytes,
+    ecies: SecretBytes,
+    nonce: Nonce,
+    iv: [u8; 16],
+    padding: u8,
+}
+
+impl Entropy {
+    /// Random bytes that one handshake needs.
+    pub const LENGTH: usize = 113;
+
+    /// Divides the bytes: ephemeral secret 32, secret of the ECIES key 32, nonce 32, IV 16, padding length 1.
+    pub fn new(bytes: &[u8; Self::LENGTH]) -> Self {
+        fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+            bytes
+                .split_off(..N)
+                .and_then(|taken| taken.try_into().ok())
+                .unwrap_or([0; N])
+        }
+        let mut rest: &[u8] = bytes;
+        Self {
+            ephemeral: take(&mut rest),
+            ecies: take(&mut rest),
+            nonce: take(&mut rest),
+            iv: take(&mut rest),
+            padding: take::<1>(&mut rest)[0],
+        }
+    }
+
+    fn padding(&self) -> usize {
+        MIN_PADDING + usize::from(self.padding) % (MAX_PADDING - MIN_PADDING + 1)
+    }
+}
+
+impl core::fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Entropy").finish_non_exhaustive()
+    }
+}
+
+/// What [`Handshake::poll`] asks of its caller.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no allocator, and the value is taken apart at once"
+)]
+pub enum Step<S: Sponge = Keccak256> {
+    /// There is more to compute: poll again, after whatever else cannot wait.
+    Working,
+    /// The first so many bytes of `sent` may go out. Poll again, at once; the bytes must stay where they are until `Done`.
+    Send(usize),
+    /// Gather until `received` has so many bytes in all, then poll again. It is never more than [`MAX_RECEIVED`].
+    Receive(usize),
+    /// The session's keys are there and the remote has proved who it is. Both packets can go.
+    Done(Established<S>),
+}
+
+/// The outcome of a handshake.
+#[derive(Debug)]
+pub struct Established<S: Sponge = Keccak256> {
+    /// What frames are sealed and opened with.
+    pub secrets: Secrets<S>,
+    /// The remote's static public key, which it has proved to hold.
+    pub remote: NodeId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Initiator: first. Recipient: after auth.
+    StaticShared,
+    /// Initiator.
+    Sign,
+    /// Recipient.
+    Recover,
+    /// Recipient.
+    EphemeralPublic,
+    EciesPublic,
+    Seal,
+    Open,
+    Finish,
+    /// Done or failed.
+    Over,
+}
+
+/// One side of the handshake.
+///
+/// Call [`poll`](Self::poll) in a loop and do what the [`Step`] says. The caller keeps two buffers until `Done`: `sent`, of
+/// [`MAX_SENT`] bytes or more, in which the packet that goes out is made, and `received`, the bytes that have come so far. Bytes
+/// that follow the remote's packet are frames already; they are the caller's to keep. Both are to be passed unchanged each time.
+/// Initiator: six multiplications in six calls. Recipient: seven in seven. After an error, and after `Done`, every call fails.
+pub struct Handshake<C: Curve = K256, S: Sponge = Keccak256> {
+    role: Role,
+    stage: Stage,
+    entropy: Entropy,
+    remote: NodeId,
+    remote_nonce: Nonce,
+    remote_ephemeral: PointBytes,
+    /// Recipient: as auth had it, until the ephemeral key is recovered from it.
+    signature: SignatureBytes,
+    /// What auth signs: the x coordinate that the static keys share, exclusive-or the initiator's nonce.
+    message: Zeroizing<[u8; 32]>,
+    implementation: PhantomData<fn() -> (C, S)>,
+}
+
+impl Handshake {
+    /// The side that dialled `remote`.
+    pub fn initiator(remote: NodeId, entropy: Entropy) -> Self {
+        Self::initiator_with(remote, entropy)
+    }
+
+    /// The side that was dialled.
+    pub fn recipient(entropy: Entropy) -> Self {
+        Self::recipient_with(entropy)
+    }
+}
+
+impl<C: Curve, S: Sponge> Handshake<C, S> {
+    /// [`initiator`](Handshake::initiator) over the host's choice of curve library and keccak256.
+    pub fn initiator_with(remote: NodeId, entropy: Entropy) -> Self {
+        Self::start(Role::Initiator, Stage::StaticShared, remote, entropy)
+    }
+
+    /// [`recipient`](Handshake::recipient) likewise.
+    pub fn recipient_with(entropy: Entropy) -> Self {
+        Self::start(Role::Recipient, Stage::Open, NodeId([0; 64]), entropy)
+    }
+
+    fn start(role: Role, stage: Stage, remote: NodeId, entropy: Entropy) -> Self {
+        Self {
+            role,
+            stage,
+            entropy,
+            remote,
+            remote_nonce: [0; 32],
+            remote_ephemeral: [0; 64],
+            signature: [0; 65],
+            message: Zeroizing::default(),
+            implementation: PhantomData,
+        }
+    }
+
+    /// Which side this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Takes the next step: at most one point multiplication, no input and output.
+    ///
+    /// `received` may be longer than asked for; only the bytes asked for are looked at. A `sent` that is shorter than
+    /// [`MAX_SENT`] can fail.
+    pub fn poll(
+        &mut self,
+        key: &NodeKey,
+        sent: &mut [u8],
+        received: &[u8],
+    ) -> Result<Step<S>, HandshakeError> {
+        // Fails for good, unless this step succeeds.
+        let stage = core::mem::replace(&mut self.stage, Stage::Over);
+        let (next, step) = match stage {
+            Stage::StaticShared => (self.static_shared(key)?, Step::Working),
+            Stage::Sign => (self.sign(key, sent)?, Step::Working),
+            Stage::Recover => (self.recover()?, Step::Working),
+            Stage::EphemeralPublic => (self.ephemeral_public(sent)?, Step::Working),
+            Stage::EciesPublic => (self.ecies_public(sent)?, Step::Working),
+            Stage::Seal => {
+                let (next, length) = self.seal(sent)?;
+                (next, Step::Send(length))
+            }
+            Stage::Open => match gathered(received)? {
+                Gathered::Whole(packet) => (self.open(key, packet)?, Step::Working),
+                Gathered::Want(total) => (Stage::Open, Step::Receive(total)),
+            },
+            Stage::Finish => {
+                let established = self.finish(sent, received)?;
+                (Stage::Over, Step::Done(established))
+            }
+            Stage::Over => return Err(HandshakeError),
+        };
+        self.stage = next;
+        Ok(step)
+    }
+
+    fn static_shared(&mut self, key: &NodeKey) -> Result<Stage, HandshakeError> {
+        let shared = C::shared_x(key.secret(), &self.remote.0).ok_or(HandshakeError)?;
+        let shared = Zeroizing::new(shared);
+        let (nonce, next) = match self.role {
+            Role::Initiator => (&self.entropy.nonce, Stage::Sign),
+            Role::Recipient => (&self.remote_nonce, Stage::Recover),
+        };
+        *self.message = xor(&shared, nonce);
+        Ok(next)
+    }
+
+    fn sign(&mut self, key: &NodeKey, sent: &mut [u8]) -> Result<Stage, HandshakeError> {
+        let signature = C::sign(&self.entropy.ephemeral, &self.message).ok_or(HandshakeError)?;
+        let auth = (&signature, &key.id().0, &self.entropy.nonce);
+        body::write_auth(self.body(sent)?, auth);
+        Ok(Stage::EciesPublic)
+    }
+
+    fn recover(&mut self) -> Result<Stage, HandshakeError> {
+        self.remote_ephemeral = C::recover(&self.message, &self.signature).ok_or(HandshakeError)?;
+        Ok(Stage::EphemeralPublic)
+    }
+
+    fn ephemeral_public(&mut self, sent: &mut [u8]) -> Result<Stage, HandshakeError> {
+        let point = C::public_key(&self.entropy.ephemeral).ok_or(HandshakeError)?;
+        body::write_ack(self.body(sent)?, (&point, &self.entropy.nonce));
+        Ok(Stage::EciesPublic)
+    }
+
+    fn ecies_public(&mut self, sent: &mut [u8]) -> Result<Stage, HandshakeError> {
+        let point = C::public_key(&self.entropy.ecies).ok_or(HandshakeError)?;
+        ecies::write_head(self.packet(sent)?, &point)?;
+        Ok(Stage::Seal)
+    }
+
+    fn seal(&mut self, sent: &mut [u8]) -> Result<(Stage, usize), HandshakeError> {
+        let shared = C::shared_x(&self.entropy.ecies, &self.remote.0).ok_or(HandshakeError)?;
+        let keys = PacketKeys::derive(&Zeroizing::new(shared));
+        let packet = self.packet(sent)?;
+        keys.seal(packet, &self.entropy.iv)?;
+        let next = match self.role {
+            Role::Initiator => Stage::Open,
+            Role::Recipient => Stage::Finish,
+        };
+        Ok((next, packet.len()))
+    }
+
+    fn open(&mut self, key: &NodeKey, packet: &[u8]) -> Result<Stage, HandshakeError> {
+        let point = ecies::ephemeral_point(packet)?;
+        let shared = C::shared_x(key.secret(), point).ok_or(HandshakeError)?;
+        let mut head = Zeroizing::new([0; body::HEAD]);
+        let length = PacketKeys::derive(&Zeroizing::new(shared)).open(packet, &mut *head)?;
+        Ok(match self.role {
+            Role::Initiator => {
+                let (point, nonce) = body::read_ack(&*head, length)?;
+                (self.remote_ephemeral, self.remote_nonce) = (*point, *nonce);
+                Stage::Finish
+            }
+            Role::Recipient => {
+                let (signature, point, nonce) = body::read_auth(&*head, length)?;
+                (self.signature, self.remote, self.remote_nonce) =
+                    (*signature, NodeId(*point), *nonce);
+                Stage::StaticShared
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn finish(&self, sent: &[u8], received: &[u8]) -> Result<Established<S>, HandshakeError> {
+        let sent = sent.get(..self.sent_length()).ok_or(HandshakeError)?;
+        let Gathered::Whole(received) = gathered(received)? else {
+            return Err(HandshakeError);
+        };
+        let shared = C::shared_x(&self.entropy.ephemeral, &self.remote_ephemeral);
+        let own = Contribution {
+            nonce: &self.entropy.nonce,
+            packet: sent,
+        };
+        let remote = Contribution {
+            nonce: &self.remote_nonce,
+            packet: received,
+        };
+        let shared = Zeroizing::new(shared.ok_or(HandshakeError)?);
+        Ok(Established {
+            secrets: Secrets::derive(self.role, &shared, own, remote),
+            remote: self.remote,
+        })
+    }
+
+    fn sent_length(&self) -> usize {
+        let body = match self.role {
+            Role::Initiator => body::AUTH,
+            Role::Recipient => body::ACK,
+        };
+        PREFIX + ecies::OVERHEAD + body + self.entropy.padding()
+    }
+
+    fn packet<'a>(&self, sent: &'a mut [u8]) -> Result<&'a mut [u8], HandshakeError> {
+        sent.get_mut(..self.sent_length()).ok_or(HandshakeError)
+    }
+
+    fn body<'a>(&self, sent: &'a mut [u8]) -> Result<&'a mut [u8], HandshakeError> {
+        self.packet(sent)?
+            .get_mut(ecies::BODY..)
+            .ok_or(HandshakeError)
+    }
+}
+
+impl<C: Curve, S: Sponge> core::fmt::Debug for Handshake<C, S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handshake")
+            .field("role", &self.role)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Gathered<'a> {
+    Whole(&'a [u8]),
+    Want(usize),
+}
+
+/// The packet at the start of `received`, or how many bytes there must be. The prefix is judged before anything else is asked for.
+fn gathered(received: &[u8]) -> Result<Gathered<'_>, HandshakeError> {
+    let Some(prefix) = received.first_chunk() else {
+        return Ok(Gathered::Want(PREFIX));
+    };
+    let total = ecies::packet_length(*prefix)?;
+    Ok(match received.get(..total) {
+        Some(packet) => Gathered::Whole(packet),
+        None => Gathered::Want(total),
+    })
+}
