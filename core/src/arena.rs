@@ -42,7 +42,11 @@ pub struct ArenaTooSmall {
 
 impl core::fmt::Display for ArenaTooSmall {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "the inboxes of the registered protocols need {} bytes: lend more, or make them smaller", self.needed)
+        write!(
+            f,
+            "the inboxes of the registered protocols need {} bytes: lend more, or make them smaller",
+            self.needed
+        )
     }
 }
 
@@ -121,7 +125,9 @@ impl<'a, const N: usize> Arena<'a, N> {
     /// # Errors
     /// [`ArenaTooSmall`] if they need more bytes, or are more than `N`.
     pub fn new(bytes: &'a mut [u8], protocols: &[Protocol]) -> Result<Self, ArenaTooSmall> {
-        let needed = protocols.iter().fold(0usize, |sum, protocol| sum.saturating_add(protocol.inbox));
+        let needed = protocols
+            .iter()
+            .fold(0usize, |sum, protocol| sum.saturating_add(protocol.inbox));
         if needed > bytes.len() || protocols.len() > N {
             return Err(ArenaTooSmall { needed });
         }
@@ -134,7 +140,11 @@ impl<'a, const N: usize> Arena<'a, N> {
             inbox.overflow = protocol.overflow;
             start += protocol.inbox;
         }
-        Ok(Self { bytes, inboxes, arrived: 0 })
+        Ok(Self {
+            bytes,
+            inboxes,
+            arrived: 0,
+        })
     }
 
     /// Forgets every message, for a new session with the same storage. Counters go on.
@@ -151,21 +161,35 @@ impl<'a, const N: usize> Arena<'a, N> {
 
     /// The first waiting message of `subprotocol`. It stays until [`pop`](Self::pop).
     pub fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
-        let inbox = self.inboxes.get(subprotocol).filter(|inbox| inbox.records > 0)?;
-        let record = self.bytes.get(inbox.start + inbox.read..inbox.start + inbox.size)?;
+        let inbox = self
+            .inboxes
+            .get(subprotocol)
+            .filter(|inbox| inbox.records > 0)?;
+        let record = self
+            .bytes
+            .get(inbox.start + inbox.read..inbox.start + inbox.size)?;
         let (header, rest) = record.split_first_chunk::<RECORD_OVERHEAD>()?;
         let meta = decode_header(header);
         let oversize = header[RECORD_OVERHEAD - 1] != 0;
-        let payload = if oversize { None } else { Some(rest.get(..meta.length as usize)?) };
+        let payload = if oversize {
+            None
+        } else {
+            Some(rest.get(..meta.length as usize)?)
+        };
         Some(Message { meta, payload })
     }
 
     /// Removes the first waiting message of `subprotocol`; its room is free again.
     pub fn pop(&mut self, subprotocol: usize) {
-        let Some(length) = self.peek(subprotocol).map(|m| RECORD_OVERHEAD + m.payload.map_or(0, <[u8]>::len)) else {
+        let Some(length) = self
+            .peek(subprotocol)
+            .map(|m| RECORD_OVERHEAD + m.payload.map_or(0, <[u8]>::len))
+        else {
             return;
         };
-        let Some(inbox) = self.inboxes.get_mut(subprotocol) else { return };
+        let Some(inbox) = self.inboxes.get_mut(subprotocol) else {
+            return;
+        };
         inbox.read += length;
         inbox.records -= 1;
         if inbox.wrapped && inbox.read >= inbox.end {
@@ -181,7 +205,10 @@ impl<'a, const N: usize> Arena<'a, N> {
         closed: Option<CloseReason>,
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), CloseReason>> {
-        let waits = self.inboxes.get(subprotocol).is_some_and(|inbox| inbox.records > 0);
+        let waits = self
+            .inboxes
+            .get(subprotocol)
+            .is_some_and(|inbox| inbox.records > 0);
         match self.inboxes.get_mut(subprotocol) {
             Some(inbox) => poll_take(waits.then_some(()), closed, &mut inbox.reader, cx),
             None => Poll::Pending,
@@ -191,12 +218,19 @@ impl<'a, const N: usize> Arena<'a, N> {
     /// A reader to wake: one whose inbox got a message, or any if `closed`. Call until `None`.
     pub fn next_wake(&mut self, closed: bool) -> Option<Waker> {
         if closed {
-            return self.inboxes.iter_mut().find_map(|inbox| inbox.reader.take());
+            return self
+                .inboxes
+                .iter_mut()
+                .find_map(|inbox| inbox.reader.take());
         }
         while self.arrived != 0 {
             let first = self.arrived.trailing_zeros() as usize;
             self.arrived &= self.arrived - 1;
-            if let Some(waker) = self.inboxes.get_mut(first).and_then(|inbox| inbox.reader.take()) {
+            if let Some(waker) = self
+                .inboxes
+                .get_mut(first)
+                .and_then(|inbox| inbox.reader.take())
+            {
                 return Some(waker);
             }
         }
@@ -205,7 +239,10 @@ impl<'a, const N: usize> Arena<'a, N> {
 
     /// What the inbox of `subprotocol` has seen.
     pub fn counters(&self, subprotocol: usize) -> InboxCounters {
-        self.inboxes.get(subprotocol).map(|inbox| inbox.counters).unwrap_or_default()
+        self.inboxes
+            .get(subprotocol)
+            .map(|inbox| inbox.counters)
+            .unwrap_or_default()
     }
 }
 
@@ -220,24 +257,44 @@ fn encode_header(meta: &Meta, oversize: bool) -> [u8; RECORD_OVERHEAD] {
 }
 
 fn decode_header(header: &[u8; RECORD_OVERHEAD]) -> Meta {
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let word = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
     let at = u64::from(word(12)) | u64::from(word(16)) << 32;
-    Meta { code: LocalCode(word(0)), length: word(4), wire_length: word(8), at: Instant::from_micros(at) }
+    Meta {
+        code: LocalCode(word(0)),
+        length: word(4),
+        wire_length: word(8),
+        at: Instant::from_micros(at),
+    }
 }
 
 impl<const N: usize> Inboxes for Arena<'_, N> {
     type Slot = Slot;
 
     fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Slot> {
-        let Some(inbox) = self.inboxes.get(subprotocol) else { return Admit::Drop };
+        let Some(inbox) = self.inboxes.get(subprotocol) else {
+            return Admit::Drop;
+        };
         let whole = RECORD_OVERHEAD.saturating_add(length as usize);
         let oversize = length > inbox.message_limit || whole > inbox.size;
         let room = if oversize { RECORD_OVERHEAD } else { whole };
         match inbox.place(room) {
             Some((at, wraps)) => {
                 let length = room - RECORD_OVERHEAD;
-                let slot = Slot { subprotocol, at, wraps, length, filled: 0, oversize };
-                if oversize { Admit::Oversize(slot) } else { Admit::Open(slot) }
+                let slot = Slot {
+                    subprotocol,
+                    at,
+                    wraps,
+                    length,
+                    filled: 0,
+                    oversize,
+                };
+                if oversize {
+                    Admit::Oversize(slot)
+                } else {
+                    Admit::Open(slot)
+                }
             }
             None if room > inbox.size => Admit::Drop,
             None => match inbox.overflow {
@@ -248,9 +305,22 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
         }
     }
 
-    fn with<R>(&mut self, slot: &mut Slot, _room: usize, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
-        let from = self.inboxes.get(slot.subprotocol).map_or(0, |inbox| inbox.start) + slot.at + RECORD_OVERHEAD;
-        let bytes = self.bytes.get_mut(from..from + slot.length).unwrap_or_default();
+    fn with<R>(
+        &mut self,
+        slot: &mut Slot,
+        _room: usize,
+        f: impl FnOnce(&mut Window<'_>) -> R,
+    ) -> R {
+        let from = self
+            .inboxes
+            .get(slot.subprotocol)
+            .map_or(0, |inbox| inbox.start)
+            + slot.at
+            + RECORD_OVERHEAD;
+        let bytes = self
+            .bytes
+            .get_mut(from..from + slot.length)
+            .unwrap_or_default();
         let mut window = Window::new(bytes, slot.filled);
         let result = f(&mut window);
         slot.filled = window.len();
@@ -258,7 +328,9 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
     }
 
     fn commit(&mut self, slot: Slot, meta: Meta) {
-        let Some(inbox) = self.inboxes.get_mut(slot.subprotocol) else { return };
+        let Some(inbox) = self.inboxes.get_mut(slot.subprotocol) else {
+            return;
+        };
         let at = inbox.start + slot.at;
         if let Some(header) = self.bytes.get_mut(at..at + RECORD_OVERHEAD) {
             header.copy_from_slice(&encode_header(&meta, slot.oversize));
@@ -275,7 +347,10 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
         inbox.write = slot.at + RECORD_OVERHEAD + slot.length;
         inbox.records += 1;
         inbox.counters.messages = inbox.counters.messages.wrapping_add(1);
-        inbox.counters.oversize = inbox.counters.oversize.wrapping_add(u32::from(slot.oversize));
+        inbox.counters.oversize = inbox
+            .counters
+            .oversize
+            .wrapping_add(u32::from(slot.oversize));
         if !slot.oversize {
             inbox.counters.bytes = inbox.counters.bytes.wrapping_add(u64::from(meta.length));
         }

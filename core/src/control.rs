@@ -38,7 +38,12 @@ impl Control {
     ///
     /// # Errors
     /// [`HelloTooLong`] if `out` is too small: [`CONTROL_LENGTH`] does for all but Hello.
-    pub fn encode(self, local: &Local<'_>, compressed: bool, out: &mut [u8]) -> Result<usize, HelloTooLong> {
+    pub fn encode(
+        self,
+        local: &Local<'_>,
+        compressed: bool,
+        out: &mut [u8],
+    ) -> Result<usize, HelloTooLong> {
         let (plain, compact);
         let payload = match self {
             Control::Hello => return local.encode_hello(out),
@@ -53,7 +58,9 @@ impl Control {
                 plain.0.get(..plain.1).unwrap_or_default()
             }
         };
-        out.get_mut(..payload.len()).ok_or(HelloTooLong)?.copy_from_slice(payload);
+        out.get_mut(..payload.len())
+            .ok_or(HelloTooLong)?
+            .copy_from_slice(payload);
         Ok(payload.len())
     }
 }

@@ -37,7 +37,7 @@ impl defmt::Format for NodeId {
 pub const MAX_HELLO_LENGTH: usize = 2048;
 
 /// The largest Hello payload sent, in bytes: some peers count the code as part of the 2048.
-const MAX_SENT_LENGTH: usize = MAX_HELLO_LENGTH - 1;
+pub const MAX_SENT_LENGTH: usize = MAX_HELLO_LENGTH - 1;
 
 /// A Hello is not what the specification says, in a field that cannot be ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,30 +189,40 @@ fn read_version(from: &mut Reader<'_>) -> Result<u64, rlp::Error> {
 }
 
 impl Local<'_> {
+    /// Bytes of our Hello's payload; it can be sent if that is at most [`MAX_SENT_LENGTH`].
+    pub fn hello_length(&self) -> usize {
+        list_length(self.layout().fields)
+    }
+
+    fn layout(&self) -> Layout {
+        let tuples = self.sorted().map(|one| list_length(tuple_length(&one)));
+        let tuples = tuples.fold(0, usize::saturating_add);
+        let fields = [
+            uint_length(u64::from(self.version)),
+            string_length(self.client_name.as_bytes()),
+            list_length(tuples),
+            uint_length(u64::from(self.listen_port)),
+            string_length(&self.id.0),
+        ];
+        Layout {
+            tuples,
+            fields: fields.into_iter().fold(0, usize::saturating_add),
+        }
+    }
+
     /// Writes the payload of our Hello: exactly the five fields, capabilities sorted by name and version, each once. Returns
     /// its length, at most 2047 bytes. The code before it is [`encode_code(0)`](rlp::encode_code).
     ///
     /// # Errors
     /// [`HelloTooLong`].
     pub fn encode_hello(&self, out: &mut [u8]) -> Result<usize, HelloTooLong> {
-        let version = u64::from(self.version);
-        let port = u64::from(self.listen_port);
-        let tuples = self.sorted().map(|one| list_length(tuple_length(&one)));
-        let tuples = tuples.fold(0, usize::saturating_add);
-        let fields = [
-            uint_length(version),
-            string_length(self.client_name.as_bytes()),
-            list_length(tuples),
-            uint_length(port),
-            string_length(&self.id.0),
-        ];
-        let fields = fields.into_iter().fold(0, usize::saturating_add);
+        let Layout { tuples, fields } = self.layout();
         if list_length(fields) > MAX_SENT_LENGTH {
             return Err(HelloTooLong);
         }
         let mut writer = Writer::new(out);
         writer.list(fields)?;
-        writer.uint(version)?;
+        writer.uint(u64::from(self.version))?;
         writer.string(self.client_name.as_bytes())?;
         writer.list(tuples)?;
         for one in self.sorted() {
@@ -220,7 +230,7 @@ impl Local<'_> {
             writer.string(one.name.as_bytes())?;
             writer.uint(u64::from(one.version))?;
         }
-        writer.uint(port)?;
+        writer.uint(u64::from(self.listen_port))?;
         writer.string(&self.id.0)?;
         Ok(writer.len())
     }
@@ -240,4 +250,10 @@ impl Local<'_> {
 
 fn tuple_length(one: &Capability) -> usize {
     string_length(one.name.as_bytes()).saturating_add(uint_length(u64::from(one.version)))
+}
+
+/// Payload lengths of the lists in our Hello.
+struct Layout {
+    tuples: usize,
+    fields: usize,
 }

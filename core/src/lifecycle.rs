@@ -33,7 +33,12 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A session whose Hello must have come at `deadline`.
     pub const fn new(deadline: Instant) -> Self {
-        Self { state: State::AwaitingHello, deadline, cause: None, disconnect: None }
+        Self {
+            state: State::AwaitingHello,
+            deadline,
+            cause: None,
+            disconnect: None,
+        }
     }
 
     /// Where the session stands.
@@ -63,7 +68,11 @@ impl Lifecycle {
         self.cause = Some(cause);
         self.disconnect = cause.disconnect();
         self.deadline = now.saturating_add(timeout);
-        self.state = if self.disconnect.is_some() { State::Closing } else { State::Closed };
+        self.state = if self.disconnect.is_some() {
+            State::Closing
+        } else {
+            State::Closed
+        };
         true
     }
 

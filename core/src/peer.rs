@@ -138,11 +138,16 @@ impl<const N: usize> Peer<N> {
         if payload.len() > MAX_HELLO_LENGTH {
             return Err(CloseReason::Violation(Violation::HelloTooLarge));
         }
-        let hello = Hello::decode(payload).map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
+        let hello = Hello::decode(payload)
+            .map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
         let id = hello.id.map_err(|_| CloseReason::InvalidIdentity)?;
         match self.expected {
-            Expected::Dialled(expected) if expected != id => return Err(CloseReason::UnexpectedIdentity),
-            Expected::Authenticated(expected) if expected != id => return Err(CloseReason::IdentityMismatch),
+            Expected::Dialled(expected) if expected != id => {
+                return Err(CloseReason::UnexpectedIdentity);
+            }
+            Expected::Authenticated(expected) if expected != id => {
+                return Err(CloseReason::IdentityMismatch);
+            }
             _ if id == local.id => return Err(CloseReason::SelfConnection),
             _ => {}
         }
@@ -152,7 +157,8 @@ impl<const N: usize> Peer<N> {
             return Err(CloseReason::IncompatibleVersion);
         }
         // Only a local list that is itself too long fails to match; then nothing can be shared.
-        self.shared = SharedCapabilities::new(local.protocols, hello.capabilities()).map_err(|_| CloseReason::UselessPeer)?;
+        self.shared = SharedCapabilities::new(local.protocols, hello.capabilities())
+            .map_err(|_| CloseReason::UselessPeer)?;
         if self.shared.is_empty() && self.config.require_shared {
             return Err(CloseReason::UselessPeer);
         }
@@ -163,7 +169,9 @@ impl<const N: usize> Peer<N> {
     pub fn handle_base(&mut self, now: Instant, message: BaseMessage) {
         match (self.state(), message) {
             (State::Closing | State::Closed, _) => {}
-            (_, BaseMessage::Disconnect(reason)) => self.close(now, CloseReason::RemoteRequested(reason)),
+            (_, BaseMessage::Disconnect(reason)) => {
+                self.close(now, CloseReason::RemoteRequested(reason))
+            }
             (State::AwaitingHello, _) => self.handle_violation(now, Violation::ExpectedHello),
             (State::Active, BaseMessage::Ping) => self.ping.on_ping(),
             (State::Active, BaseMessage::Pong) => self.ping.on_pong(now),
@@ -202,14 +210,19 @@ impl<const N: usize> Peer<N> {
         if self.is_closing() {
             return Ok(());
         }
-        let mut received = Received { messages: 1, ..Received::default() };
+        let mut received = Received {
+            messages: 1,
+            ..Received::default()
+        };
         let mut result = Ok(());
         match route(&self.shared, code) {
             Route::Base(WireCode::HELLO) => self.handle_hello(now, local, payload),
             Route::Base(WireCode::DISCONNECT) => {
                 self.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
             }
-            _ if self.state() == State::AwaitingHello => self.handle_violation(now, Violation::ExpectedHello),
+            _ if self.state() == State::AwaitingHello => {
+                self.handle_violation(now, Violation::ExpectedHello)
+            }
             Route::Base(_) if payload.len() > MAX_HELLO_LENGTH => {
                 self.handle_violation(now, Violation::BaseMessageTooLarge);
             }
@@ -218,16 +231,25 @@ impl<const N: usize> Peer<N> {
             Route::Reserved => {}
             Route::OutOfRange => self.handle_violation(now, Violation::CodeOutOfRange),
             Route::Subprotocol { subprotocol, code } => {
-                let Some(length) = u32::try_from(payload.len()).ok().filter(|n| *n <= crate::MAX_MESSAGE_LENGTH) else {
+                let Some(length) = u32::try_from(payload.len())
+                    .ok()
+                    .filter(|n| *n <= crate::MAX_MESSAGE_LENGTH)
+                else {
                     self.handle_violation(now, Violation::MessageTooLarge);
                     return Ok(());
                 };
-                let meta = Meta { code, length, wire_length: length, at: now };
+                let meta = Meta {
+                    code,
+                    length,
+                    wire_length: length,
+                    at: now,
+                };
                 match inboxes.open(subprotocol, length) {
                     Admit::Open(mut slot) => {
                         let mut from = payload;
                         while !from.is_empty() {
-                            let taken = inboxes.with(&mut slot, from.len(), |window| window.push(from));
+                            let taken =
+                                inboxes.with(&mut slot, from.len(), |window| window.push(from));
                             from = from.get(taken..).unwrap_or_default();
                             if taken == 0 {
                                 break;
@@ -237,10 +259,21 @@ impl<const N: usize> Peer<N> {
                     }
                     Admit::Oversize(slot) => inboxes.commit(slot, meta),
                     Admit::Drop => inboxes.dropped(subprotocol, meta),
-                    Admit::Refuse => self.close(now, CloseReason::Stalled { subprotocol: subprotocol as u8 }),
+                    Admit::Refuse => self.close(
+                        now,
+                        CloseReason::Stalled {
+                            subprotocol: subprotocol as u8,
+                        },
+                    ),
                     Admit::Hold => {
-                        let held = Held { subprotocol: subprotocol as u8 };
-                        received = Received { messages: 0, partial: true, held: Some(held.subprotocol) };
+                        let held = Held {
+                            subprotocol: subprotocol as u8,
+                        };
+                        received = Received {
+                            messages: 0,
+                            partial: true,
+                            held: Some(held.subprotocol),
+                        };
                         result = Err(held);
                     }
                 }
@@ -265,7 +298,10 @@ impl<const N: usize> Peer<N> {
 
     /// Closes the session for `cause`, unless it is closing already.
     pub fn close(&mut self, now: Instant, cause: CloseReason) {
-        if self.lifecycle.close(now, cause, self.config.closing_timeout) {
+        if self
+            .lifecycle
+            .close(now, cause, self.config.closing_timeout)
+        {
             debug!("closing: {}", CauseText(cause));
             self.ping.stop();
             self.receive = ReceiveWatch::new();
@@ -341,7 +377,11 @@ impl<const N: usize> Peer<N> {
         }
         let Some(wire) = self.shared.wire_code(subprotocol, code) else {
             let shared = self.shared.is_shared(subprotocol);
-            return Poll::Ready(Err(if shared { WriteError::InvalidCode } else { WriteError::NotShared }));
+            return Poll::Ready(Err(if shared {
+                WriteError::InvalidCode
+            } else {
+                WriteError::NotShared
+            }));
         };
         let lane_is_free = self.state() == State::Active && !self.wants_to_send();
         match self.token.poll_acquire(subprotocol, lane_is_free, cx) {
@@ -391,12 +431,24 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Ready once the wire took everything that was sealed.
-    pub fn poll_flush(&mut self, subprotocol: usize, cx: Option<&mut Context<'_>>) -> Poll<Result<(), CloseReason>> {
+    pub fn poll_flush(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>> {
         let Some(waiter) = self.flush_waiters.get_mut(subprotocol) else {
             return Poll::Ready(Ok(()));
         };
-        let closed = self.lifecycle.close_reason().filter(|_| self.lifecycle.state() == State::Closed);
-        let done = poll_take((self.transmit.pending() == 0).then_some(()), closed, waiter, cx);
+        let closed = self
+            .lifecycle
+            .close_reason()
+            .filter(|_| self.lifecycle.state() == State::Closed);
+        let done = poll_take(
+            (self.transmit.pending() == 0).then_some(()),
+            closed,
+            waiter,
+            cx,
+        );
         if done.is_pending() {
             self.flushing |= 1 << subprotocol;
         }
@@ -438,12 +490,22 @@ impl<const N: usize> Peer<N> {
         if self.is_closing() {
             return;
         }
-        if self.transmit.deadline(self.config.write_timeout).is_some_and(|at| at <= now) {
+        if self
+            .transmit
+            .deadline(self.config.write_timeout)
+            .is_some_and(|at| at <= now)
+        {
             return self.close(now, CloseReason::WriteTimeout);
         }
-        match self.receive.check(now, self.config.message_timeout, self.config.hold_back_limit) {
+        match self.receive.check(
+            now,
+            self.config.message_timeout,
+            self.config.hold_back_limit,
+        ) {
             Some(Late::Message) => return self.close(now, CloseReason::ReadTimeout),
-            Some(Late::Inbox(subprotocol)) => return self.close(now, CloseReason::Stalled { subprotocol }),
+            Some(Late::Inbox(subprotocol)) => {
+                return self.close(now, CloseReason::Stalled { subprotocol });
+            }
             None => {}
         }
         if self.ping.handle_timeout(now) {
@@ -460,7 +522,10 @@ impl<const N: usize> Peer<N> {
         self.lifecycle
             .poll_at()
             .min(self.ping.poll_at())
-            .min(self.receive.poll_at(self.config.message_timeout, self.config.hold_back_limit))
+            .min(
+                self.receive
+                    .poll_at(self.config.message_timeout, self.config.hold_back_limit),
+            )
             .min(self.transmit.deadline(self.config.write_timeout).into())
     }
 
@@ -468,19 +533,28 @@ impl<const N: usize> Peer<N> {
     /// driver has locks.
     pub fn next_wake(&mut self) -> Option<Waker> {
         if self.is_closing() {
-            return self.token.retire().or_else(|| self.room_waiter.take()).or_else(|| self.next_closing_wake());
+            return self
+                .token
+                .retire()
+                .or_else(|| self.room_waiter.take())
+                .or_else(|| self.next_closing_wake());
         }
-        if self.state() == State::Active && !self.wants_to_send() {
-            if let Some(waker) = self.token.grant() {
-                return Some(waker);
-            }
+        if self.state() == State::Active
+            && !self.wants_to_send()
+            && let Some(waker) = self.token.grant()
+        {
+            return Some(waker);
         }
         self.next_flush_wake(self.transmit.pending() == 0)
     }
 
     fn next_closing_wake(&mut self) -> Option<Waker> {
         let closed = self.state() == State::Closed;
-        let waker = if closed { self.closed_waiter.take() } else { None };
+        let waker = if closed {
+            self.closed_waiter.take()
+        } else {
+            None
+        };
         waker.or_else(|| self.next_flush_wake(closed || self.transmit.pending() == 0))
     }
 

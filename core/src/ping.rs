@@ -49,7 +49,9 @@ impl PingScheduler {
 
     /// Begins: the first Ping is due one interval from now.
     pub fn start(&mut self, now: Instant) {
-        self.state = State::Idle { next: now.saturating_add(self.interval) };
+        self.state = State::Idle {
+            next: now.saturating_add(self.interval),
+        };
     }
 
     /// Ends: no Ping, no Pong, no timeout any more.
@@ -68,7 +70,9 @@ impl PingScheduler {
     /// A message of the remote was verified: it is alive, whatever the message was.
     pub fn on_message(&mut self, now: Instant) {
         if matches!(self.state, State::AwaitingPong { .. }) {
-            self.state = State::Idle { next: now.saturating_add(self.interval) };
+            self.state = State::Idle {
+                next: now.saturating_add(self.interval),
+            };
         }
     }
 
@@ -132,7 +136,9 @@ impl PingScheduler {
     pub fn take_ping(&mut self, now: Instant) -> bool {
         let due = self.state == State::Due;
         if due {
-            self.state = State::AwaitingPong { deadline: now.saturating_add(self.timeout) };
+            self.state = State::AwaitingPong {
+                deadline: now.saturating_add(self.timeout),
+            };
             self.sent = Some(now);
             if self.held_since.is_some() {
                 self.held_since = Some(now);

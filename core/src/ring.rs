@@ -16,7 +16,11 @@ impl<'a> Ring<'a> {
     pub fn new(bytes: &'a mut [u8]) -> Self {
         let whole = bytes.len() / BLOCK * BLOCK;
         let bytes = bytes.get_mut(..whole).unwrap_or_default();
-        Self { bytes, read: 0, length: 0 }
+        Self {
+            bytes,
+            read: 0,
+            length: 0,
+        }
     }
 
     /// Bytes that it can hold.
@@ -67,7 +71,9 @@ impl<'a> Ring<'a> {
         while !from.is_empty() {
             let to = self.writable();
             let n = to.len().min(from.len());
-            let (Some(to), Some((head, rest))) = (to.get_mut(..n), from.split_at_checked(n)) else { return false };
+            let (Some(to), Some((head, rest))) = (to.get_mut(..n), from.split_at_checked(n)) else {
+                return false;
+            };
             to.copy_from_slice(head);
             self.commit(n);
             from = rest;

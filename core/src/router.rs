@@ -29,7 +29,11 @@ pub fn route<const N: usize>(shared: &SharedCapabilities<N>, code: u64) -> Route
         return Route::OutOfRange;
     };
     if code.0 < BASE_PROTOCOL_LENGTH {
-        return if code <= WireCode::PONG { Route::Base(code) } else { Route::Reserved };
+        return if code <= WireCode::PONG {
+            Route::Base(code)
+        } else {
+            Route::Reserved
+        };
     }
     match shared.locate(code) {
         Some((subprotocol, code)) => Route::Subprotocol { subprotocol, code },

@@ -9,7 +9,7 @@ use crate::config::{Config, Local};
 use crate::control::{CONTROL_LENGTH, Control};
 use crate::disconnect::{self, DisconnectReason};
 use crate::error::{CloseReason, TransportError, Violation, WriteError};
-use crate::hello::NodeId;
+use crate::hello::{MAX_SENT_LENGTH, NodeId};
 use crate::lifecycle::State;
 use crate::peer::{BaseMessage, Expected, Peer};
 use crate::ring::Ring;
@@ -22,7 +22,11 @@ use crate::rlpx::{Entropy, Established, FrameKeys, Handshake, NodeKey, Role, Ste
 use crate::time::{Instant, PollAt};
 
 /// The least bytes of inbox memory that a session can be lent: handshake and Hello overlay it.
-pub const MIN_INBOX_MEMORY: usize = if MAX_RECEIVED > FIRST_FRAME_BUFFER { MAX_RECEIVED } else { FIRST_FRAME_BUFFER };
+pub const MIN_INBOX_MEMORY: usize = if MAX_RECEIVED > FIRST_FRAME_BUFFER {
+    MAX_RECEIVED
+} else {
+    FIRST_FRAME_BUFFER
+};
 /// The least bytes of transmit ring that a session can be lent: the handshake overlays it. Our Hello's frame must fit too.
 pub const MIN_RING: usize = MAX_SENT;
 
@@ -51,13 +55,20 @@ pub enum StorageError {
         /// Bytes.
         needed: usize,
     },
+    /// Our Hello would be larger than any peer takes: a shorter client name or fewer protocols are needed.
+    Hello,
 }
 
 impl core::fmt::Display for StorageError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Inboxes { needed } => write!(f, "lend at least {needed} bytes for the inboxes"),
-            Self::Ring { needed } => write!(f, "lend at least {needed} bytes for the transmit ring"),
+            Self::Hello => f.write_str(
+                "our Hello is too long: shorten the client name or register fewer protocols",
+            ),
+            Self::Ring { needed } => {
+                write!(f, "lend at least {needed} bytes for the transmit ring")
+            }
         }
     }
 }
@@ -66,7 +77,9 @@ impl core::error::Error for StorageError {}
 
 impl From<ArenaTooSmall> for StorageError {
     fn from(error: ArenaTooSmall) -> Self {
-        Self::Inboxes { needed: error.needed }
+        Self::Inboxes {
+            needed: error.needed,
+        }
     }
 }
 
@@ -84,10 +97,18 @@ pub enum Event {
     Closed(CloseReason),
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is no allocator, and each session has one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no allocator, and each session has one"
+)]
 #[derive(Debug)]
 enum Phase {
-    Handshake { handshake: Handshake, computes: bool, gathered: usize, wanted: usize },
+    Handshake {
+        handshake: Handshake,
+        computes: bool,
+        gathered: usize,
+        wanted: usize,
+    },
     Authenticated(Established),
     Live(Live),
     /// The handshake failed, or ended before there were keys.
@@ -112,7 +133,11 @@ pub struct Write {
 impl Write {
     /// A message `code` of `subprotocol`, of which nothing is sealed.
     pub const fn new(subprotocol: usize, code: LocalCode) -> Self {
-        Self { subprotocol, code, writer: None }
+        Self {
+            subprotocol,
+            code,
+            writer: None,
+        }
     }
 }
 
@@ -154,7 +179,14 @@ impl<'a, const N: usize> Session<'a, N> {
         entropy: Entropy,
         now: Instant,
     ) -> Result<Self, StorageError> {
-        Self::new(Handshake::initiator(remote, entropy), key, local, config, storage, now)
+        Self::new(
+            Handshake::initiator(remote, entropy),
+            key,
+            local,
+            config,
+            storage,
+            now,
+        )
     }
 
     /// The session of the side that was dialled.
@@ -169,7 +201,14 @@ impl<'a, const N: usize> Session<'a, N> {
         entropy: Entropy,
         now: Instant,
     ) -> Result<Self, StorageError> {
-        Self::new(Handshake::recipient(entropy), key, local, config, storage, now)
+        Self::new(
+            Handshake::recipient(entropy),
+            key,
+            local,
+            config,
+            storage,
+            now,
+        )
     }
 
     fn new(
@@ -181,7 +220,12 @@ impl<'a, const N: usize> Session<'a, N> {
         now: Instant,
     ) -> Result<Self, StorageError> {
         if storage.inboxes.len() < MIN_INBOX_MEMORY {
-            return Err(StorageError::Inboxes { needed: MIN_INBOX_MEMORY });
+            return Err(StorageError::Inboxes {
+                needed: MIN_INBOX_MEMORY,
+            });
+        }
+        if local.hello_length() > MAX_SENT_LENGTH {
+            return Err(StorageError::Hello);
         }
         let needed = frame_length(1 + local.hello_length()).max(MIN_RING);
         if storage.ring.len() < needed {
@@ -190,7 +234,12 @@ impl<'a, const N: usize> Session<'a, N> {
         let inboxes = Arena::new(storage.inboxes, local.protocols)?;
         let deadline = now.saturating_add(config.handshake_timeout);
         Ok(Self {
-            phase: Phase::Handshake { handshake, computes: true, gathered: 0, wanted: 0 },
+            phase: Phase::Handshake {
+                handshake,
+                computes: true,
+                gathered: 0,
+                wanted: 0,
+            },
             peer: Peer::new(config, &local, Expected::Anyone, deadline),
             inboxes,
             ring: Ring::new(storage.ring),
@@ -214,7 +263,12 @@ impl<'a, const N: usize> Session<'a, N> {
         match &mut self.phase {
             Phase::Dead => bytes.len(),
             Phase::Authenticated(_) => 0,
-            Phase::Handshake { computes, gathered, wanted, .. } => {
+            Phase::Handshake {
+                computes,
+                gathered,
+                wanted,
+                ..
+            } => {
                 let n = bytes.len().min(wanted.saturating_sub(*gathered));
                 let to = self.inboxes.scratch().get_mut(*gathered..*gathered + n);
                 if let (Some(to), Some(from)) = (to, bytes.get(..n)) {
@@ -229,12 +283,18 @@ impl<'a, const N: usize> Session<'a, N> {
     }
 
     fn handle_frames(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
-        let Phase::Live(live) = &mut self.phase else { return 0 };
+        let Phase::Live(live) = &mut self.phase else {
+            return 0;
+        };
         let mut consumed = 0;
         while consumed < bytes.len() && !self.peer.is_closing() {
-            let Some(rest) = bytes.get_mut(consumed..) else { break };
+            let Some(rest) = bytes.get_mut(consumed..) else {
+                break;
+            };
             let (n, goes_on) = if self.peer.state() == State::AwaitingHello {
-                let (n, first) = live.receive.handle_first(&live.keys, rest, self.inboxes.scratch());
+                let (n, first) =
+                    live.receive
+                        .handle_first(&live.keys, rest, self.inboxes.scratch());
                 match first {
                     First::NeedInput => {}
                     First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
@@ -242,7 +302,8 @@ impl<'a, const N: usize> Session<'a, N> {
                         live.receive.set_compressed(self.peer.decompresses());
                     }
                     First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
-                        self.peer.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
+                        self.peer
+                            .handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
                     }
                     First::Message(..) => self.peer.handle_violation(now, Violation::ExpectedHello),
                     First::Violation(violation) => self.peer.handle_violation(now, violation),
@@ -250,12 +311,20 @@ impl<'a, const N: usize> Session<'a, N> {
                 }
                 (n, true)
             } else {
-                let (n, status) = live.receive.handle(&live.keys, now, rest, self.peer.shared(), &mut self.inboxes);
+                let (n, status) = live.receive.handle(
+                    &live.keys,
+                    now,
+                    rest,
+                    self.peer.shared(),
+                    &mut self.inboxes,
+                );
                 match status {
                     Status::NeedInput | Status::Held { .. } => {}
                     Status::Base(message) => self.peer.handle_base(now, message),
                     Status::Violation(violation) => self.peer.handle_violation(now, violation),
-                    Status::Refused { subprotocol } => self.peer.close(now, CloseReason::Stalled { subprotocol }),
+                    Status::Refused { subprotocol } => {
+                        self.peer.close(now, CloseReason::Stalled { subprotocol })
+                    }
                     Status::Broken(error) => self.peer.handle_end(now, error),
                 }
                 (n, !matches!(status, Status::Held { .. }))
@@ -266,7 +335,11 @@ impl<'a, const N: usize> Session<'a, N> {
                 return consumed;
             }
         }
-        if self.peer.is_closing() { bytes.len() } else { consumed }
+        if self.peer.is_closing() {
+            bytes.len()
+        } else {
+            consumed
+        }
     }
 
     /// Whether bytes passed to [`handle_input`](Self::handle_input) would be consumed now.
@@ -277,8 +350,12 @@ impl<'a, const N: usize> Session<'a, N> {
         match &self.phase {
             Phase::Dead => true,
             Phase::Authenticated(_) => false,
-            Phase::Handshake { gathered, wanted, .. } => gathered < wanted,
-            Phase::Live(live) => !live.receive.is_held() || live.receive.could_open(&mut self.inboxes),
+            Phase::Handshake {
+                gathered, wanted, ..
+            } => gathered < wanted,
+            Phase::Live(live) => {
+                !live.receive.is_held() || live.receive.could_open(&mut self.inboxes)
+            }
         }
     }
 
@@ -291,7 +368,11 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// Bytes for the transport: contiguous, perhaps not all that wait.
     pub fn output(&self) -> &[u8] {
-        if self.peer.state() == State::Closed { &[] } else { self.ring.readable() }
+        if self.peer.state() == State::Closed {
+            &[]
+        } else {
+            self.ring.readable()
+        }
     }
 
     /// The transport took `n` bytes of [`output`](Self::output).
@@ -315,7 +396,10 @@ impl<'a, const N: usize> Session<'a, N> {
         let subprotocol = write.subprotocol;
         if !write.writer.as_ref().is_some_and(MessageWriter::has_begun) {
             let mut cx = cx;
-            let code = match self.peer.poll_acquire(subprotocol, write.code, cx.as_deref_mut()) {
+            let code = match self
+                .peer
+                .poll_acquire(subprotocol, write.code, cx.as_deref_mut())
+            {
                 Poll::Ready(Ok(code)) => code,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -342,14 +426,23 @@ impl<'a, const N: usize> Session<'a, N> {
     ) -> Poll<Result<(), WriteError>> {
         let mode = Mode::of(&self.peer, self.table);
         if self.peer.state() == State::Closed {
-            let reason = self.peer.close_reason().unwrap_or(CloseReason::WriteAbandoned);
+            let reason = self
+                .peer
+                .close_reason()
+                .unwrap_or(CloseReason::WriteAbandoned);
             return Poll::Ready(Err(WriteError::Closed(reason)));
         }
         let (Phase::Live(live), Some(writer)) = (&mut self.phase, &mut write.writer) else {
             return Poll::Ready(Err(WriteError::NotShared));
         };
         let compression = mode.compression(self.table);
-        let (sealed, whole) = writer.seal(&mut live.transmit, &live.keys, &mut self.ring, payload, compression);
+        let (sealed, whole) = writer.seal(
+            &mut live.transmit,
+            &live.keys,
+            &mut self.ring,
+            payload,
+            compression,
+        );
         if writer.has_begun() {
             self.peer.begin_write(write.subprotocol);
         }
@@ -374,7 +467,9 @@ impl<'a, const N: usize> Session<'a, N> {
         code: LocalCode,
         payload: &[&[u8]],
     ) -> Result<(), WriteError> {
-        if !self.peer.is_closing() && self.peer.shared().wire_code(subprotocol, code).is_some() && !self.peer.can_acquire()
+        if !self.peer.is_closing()
+            && self.peer.shared().wire_code(subprotocol, code).is_some()
+            && !self.peer.can_acquire()
         {
             return Err(WriteError::WouldBlock { free: 0 });
         }
@@ -385,17 +480,23 @@ impl<'a, const N: usize> Session<'a, N> {
         let fits = match MessageWriter::new(wire, payload, self.compression()) {
             Err(_) => Err(WriteError::TooLarge),
             Ok(writer) if writer.frame_length() > self.ring.capacity() => Err(WriteError::TooLarge),
-            Ok(writer) if writer.frame_length() > self.ring.free() => {
-                Err(WriteError::WouldBlock { free: self.ring.free() })
-            }
+            Ok(writer) if writer.frame_length() > self.ring.free() => Err(WriteError::WouldBlock {
+                free: self.ring.free(),
+            }),
             Ok(writer) => Ok(writer),
         };
         match fits {
             Ok(writer) => {
-                let mut write = Write { subprotocol, code, writer: Some(writer) };
+                let mut write = Write {
+                    subprotocol,
+                    code,
+                    writer: Some(writer),
+                };
                 match self.seal(now, &mut write, payload, None) {
                     Poll::Ready(result) => result,
-                    Poll::Pending => Err(WriteError::WouldBlock { free: self.ring.free() }),
+                    Poll::Pending => Err(WriteError::WouldBlock {
+                        free: self.ring.free(),
+                    }),
                 }
             }
             Err(error) => {
@@ -420,7 +521,11 @@ impl<'a, const N: usize> Session<'a, N> {
     /// The first waiting message of `subprotocol`, lent until [`pop`](Self::pop).
     pub fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
         // Before Hello the inboxes' memory holds handshake and Hello.
-        if self.was_active { self.inboxes.peek(subprotocol) } else { None }
+        if self.was_active {
+            self.inboxes.peek(subprotocol)
+        } else {
+            None
+        }
     }
 
     /// Removes the first waiting message of `subprotocol`.
@@ -434,7 +539,8 @@ impl<'a, const N: usize> Session<'a, N> {
         subprotocol: usize,
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), CloseReason>> {
-        self.inboxes.poll_readable(subprotocol, self.peer.close_reason(), cx)
+        self.inboxes
+            .poll_readable(subprotocol, self.peer.close_reason(), cx)
     }
 
     /// What the inbox of `subprotocol` has seen.
@@ -446,8 +552,10 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// Admits the remote that [`Event::Authenticated`] named: Hello goes out.
     pub fn admit(&mut self) {
-        if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead) {
-            self.peer.expect(Expected::Authenticated(established.remote));
+        if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
+        {
+            self.peer
+                .expect(Expected::Authenticated(established.remote));
             let secrets = established.secrets;
             self.phase = Phase::Live(Live {
                 receive: ReceiveHalf::new(secrets.ingress),
@@ -508,7 +616,15 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// One step of the handshake; the remote's identity when it is done.
     fn step_handshake(&mut self, now: Instant) -> Option<NodeId> {
-        let Phase::Handshake { handshake, computes, gathered, wanted } = &mut self.phase else { return None };
+        let Phase::Handshake {
+            handshake,
+            computes,
+            gathered,
+            wanted,
+        } = &mut self.phase
+        else {
+            return None;
+        };
         if !*computes || self.peer.is_closing() {
             return None;
         }
@@ -540,15 +656,23 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// Whether the ring has room for the control message that wants to go out.
     fn has_room_for_control(&self) -> bool {
-        let length = if self.peer.has_said_hello() { CONTROL_LENGTH } else { self.local.hello_length() };
+        let length = if self.peer.has_said_hello() {
+            CONTROL_LENGTH
+        } else {
+            self.local.hello_length()
+        };
         self.ring.free() >= frame_length(1 + length) && !(self.unaligned && !self.ring.is_empty())
     }
 
     fn seal_control(&mut self, now: Instant) {
         while self.peer.wants_to_send() && self.has_room_for_control() {
-            let Phase::Live(live) = &mut self.phase else { return };
+            let Phase::Live(live) = &mut self.phase else {
+                return;
+            };
             self.unaligned = false;
-            let Some(control) = self.peer.poll_control(now) else { return };
+            let Some(control) = self.peer.poll_control(now) else {
+                return;
+            };
             let (code, code_length) = rlp::encode_code(control.code().0);
             let code = code.get(..code_length).unwrap_or_default();
             let before = self.ring.len();
@@ -560,7 +684,8 @@ impl<'a, const N: usize> Session<'a, N> {
                 match control.encode(&self.local, self.peer.compresses(), &mut payload) {
                     Ok(n) => {
                         let payload = payload.get(..n).unwrap_or_default();
-                        live.transmit.seal_into(&live.keys, &mut self.ring, code, payload)
+                        live.transmit
+                            .seal_into(&live.keys, &mut self.ring, code, payload)
                     }
                     Err(_) => false,
                 }
@@ -572,7 +697,8 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
     pub fn poll_at(&self) -> PollAt {
-        let computes = matches!(self.phase, Phase::Handshake { computes: true, .. }) && !self.peer.is_closing();
+        let computes = matches!(self.phase, Phase::Handshake { computes: true, .. })
+            && !self.peer.is_closing();
         let can_send = matches!(self.phase, Phase::Live(_))
             && self.peer.wants_to_send()
             && !self.peer.is_inside_frame()
@@ -581,12 +707,20 @@ impl<'a, const N: usize> Session<'a, N> {
             || (self.peer.state() == State::Closed && !self.was_closed)
             || (self.peer.state() == State::Closing && !matches!(self.phase, Phase::Live(_)))
             || self.peer.may_half_close();
-        if computes || can_send || untold { PollAt::Now } else { self.peer.poll_at() }
+        if computes || can_send || untold {
+            PollAt::Now
+        } else {
+            self.peer.poll_at()
+        }
     }
 
     /// A task to wake. Call until `None`, after every lock is released if the driver has locks.
     pub fn next_wake(&mut self) -> Option<Waker> {
-        let room = if self.ring.free() >= HEADER_LENGTH { self.peer.take_room_waiter() } else { None };
+        let room = if self.ring.free() >= HEADER_LENGTH {
+            self.peer.take_room_waiter()
+        } else {
+            None
+        };
         room.or_else(|| self.peer.next_wake())
             .or_else(|| self.inboxes.next_wake(self.peer.is_closing()))
     }
@@ -648,11 +782,20 @@ impl Mode {
 fn seal_hello(live: &mut Live, ring: &mut Ring<'_>, local: &Local<'_>, code: &[u8]) -> bool {
     let room = ring.writable();
     let at = HEADER_LENGTH + code.len();
-    let Some(length) = room.get_mut(at..).and_then(|payload| local.encode_hello(payload).ok()) else { return false };
-    let Some(to) = room.get_mut(HEADER_LENGTH..at) else { return false };
+    let Some(length) = room
+        .get_mut(at..)
+        .and_then(|payload| local.encode_hello(payload).ok())
+    else {
+        return false;
+    };
+    let Some(to) = room.get_mut(HEADER_LENGTH..at) else {
+        return false;
+    };
     to.copy_from_slice(code);
     let body = code.len() + length;
-    let Some(frame) = room.get_mut(..frame_length(body)) else { return false };
+    let Some(frame) = room.get_mut(..frame_length(body)) else {
+        return false;
+    };
     if !live.transmit.seal(&live.keys, frame, body) {
         return false;
     }

@@ -36,7 +36,10 @@ pub enum Late {
 impl ReceiveWatch {
     /// Nothing in progress.
     pub const fn new() -> Self {
-        Self { began: None, held: None }
+        Self {
+            began: None,
+            held: None,
+        }
     }
 
     /// Takes note of what a call to the receiver did. Returns `Some(true)` if holding back began with it, `Some(false)` if
@@ -72,7 +75,9 @@ impl ReceiveWatch {
         if let Some((subprotocol, since)) = self.held {
             return (since.saturating_add(hold_back) <= now).then_some(Late::Inbox(subprotocol));
         }
-        self.began.filter(|began| began.saturating_add(message) <= now).map(|_| Late::Message)
+        self.began
+            .filter(|began| began.saturating_add(message) <= now)
+            .map(|_| Late::Message)
     }
 
     /// When [`check`](Self::check) will find something if nothing moves.
@@ -99,7 +104,10 @@ pub struct TransmitWatch {
 impl TransmitWatch {
     /// Nothing sealed.
     pub const fn new() -> Self {
-        Self { pending: 0, mark: None }
+        Self {
+            pending: 0,
+            mark: None,
+        }
     }
 
     /// `bytes` more were sealed.

@@ -50,7 +50,13 @@ impl<const N: usize> WriteToken<N> {
     /// A free token.
     pub const fn new() -> Self {
         assert!(N <= 32, "at most 32 subprotocols");
-        Self { holder: Holder::Nobody, waiting: 0, last: 0, retired: false, waiters: [const { Waiter::new() }; N] }
+        Self {
+            holder: Holder::Nobody,
+            waiting: 0,
+            last: 0,
+            retired: false,
+            waiters: [const { Waiter::new() }; N],
+        }
     }
 
     /// Asks for the token and answers whether it is `subprotocol`'s now. `lane_is_free` is false while a control message
@@ -87,7 +93,10 @@ impl<const N: usize> WriteToken<N> {
         if self.holder != Holder::Nobody || self.waiting == 0 || self.retired {
             return None;
         }
-        let after = self.waiting.checked_shr(u32::from(self.last) + 1).unwrap_or(0);
+        let after = self
+            .waiting
+            .checked_shr(u32::from(self.last) + 1)
+            .unwrap_or(0);
         let next = if after != 0 {
             u32::from(self.last) + 1 + after.trailing_zeros()
         } else {

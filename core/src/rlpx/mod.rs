@@ -2,6 +2,7 @@
 //!
 //! * [`handshake`]: keys agreed on and identities proved, in small steps; over [`curve`], ECIES and [`secrets`].
 //! * [`cipher`] and [`mac`], with [`sponge`] under it: what each direction of the frames needs.
+//! * [`receive`] and [`transmit`]: the two directions, chunk by chunk; [`message`]: one message through a small ring.
 
 mod body;
 pub mod cipher;
@@ -9,9 +10,12 @@ pub mod curve;
 mod ecies;
 pub mod handshake;
 pub mod mac;
+pub mod message;
 mod permutation;
+pub mod receive;
 pub mod secrets;
 pub mod sponge;
+pub mod transmit;
 
 pub use cipher::{FrameCipher, FrameKeys};
 pub use curve::{Curve, K256, NodeKey};

@@ -1,0 +1,671 @@
+//! The receive half: takes the bytes of frames as they come, decrypts them in place, and writes each payload into its inbox.
+//!
+//! # Contract
+//! Whatever the bytes are, a call consumes them or holds back; it never panics, allocates or buffers a frame. Nothing of a
+//! frame is believed before its MAC was verified: a verdict on its content is latched and told after that.
+
+use super::cipher::{FrameCipher, FrameKeys};
+use super::mac::{Mac, tags_match};
+use super::sponge::{Keccak256, Sponge};
+use super::transmit::{HEADER_LENGTH, MAC_LENGTH, padded};
+use crate::code::{LocalCode, WireCode};
+use crate::disconnect;
+use crate::error::{TransportError, Violation};
+use crate::hello::MAX_HELLO_LENGTH;
+use crate::inbox::{Admit, Inboxes, Meta};
+use crate::peer::BaseMessage;
+use crate::ring::BLOCK;
+use crate::rlp;
+use crate::router::{Route, route};
+use crate::shared_capabilities::SharedCapabilities;
+use crate::time::Instant;
+use crate::watch::Received;
+
+#[cfg(feature = "snappy")]
+use crate::snappy;
+
+/// The bytes that the first frame needs: [`ReceiveHalf::handle_first`] is lent as many.
+pub const FIRST_FRAME_BUFFER: usize = padded(MAX_HELLO_LENGTH + 1) + MAC_LENGTH;
+
+/// Bytes decrypted at a time, so that the decoder finds them in the cache.
+const CHUNK: usize = 4 * 1024;
+/// The most bytes of a Disconnect's payload that are looked at.
+const DISCONNECT_LENGTH: usize = 16;
+
+/// What made [`ReceiveHalf::handle`] return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Status {
+    /// Every byte is consumed.
+    NeedInput,
+    /// The inbox of this subprotocol has no room: pass the rest again once it was read from.
+    Held {
+        /// Index in the registered list.
+        subprotocol: u8,
+    },
+    /// A message of the base protocol; pass the rest at once.
+    Base(BaseMessage),
+    /// The remote broke the protocol; nothing more is taken.
+    Violation(Violation),
+    /// An inbox is full and its subprotocol prefers an end to waiting; nothing more is taken.
+    Refused {
+        /// Index in the registered list.
+        subprotocol: u8,
+    },
+    /// The transport broke; nothing more is taken.
+    Broken(TransportError),
+}
+
+/// The first frame of a session, as [`ReceiveHalf::handle_first`] found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First<'a> {
+    /// More bytes are needed.
+    NeedInput,
+    /// A verified message: its code, and its payload as it is on the wire.
+    Message(u64, &'a [u8]),
+    /// The remote broke the protocol.
+    Violation(Violation),
+    /// The transport broke.
+    Broken(TransportError),
+}
+
+/// Where the payload of the frame in progress goes.
+#[derive(Debug)]
+enum Sink<Slot> {
+    /// Nowhere; this verdict is told after the MAC.
+    Discard(Option<Verdict>),
+    /// A Disconnect: its beginning is kept.
+    Disconnect {
+        head: [u8; DISCONNECT_LENGTH],
+        length: usize,
+    },
+    /// An inbox.
+    Slot {
+        slot: Slot,
+        code: LocalCode,
+        length: u32,
+        oversize: bool,
+    },
+    /// A message that its inbox drops.
+    Drop {
+        subprotocol: u8,
+        code: LocalCode,
+        length: u32,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verdict {
+    Violation(Violation),
+    Refuse { subprotocol: u8 },
+    Base(BaseMessage),
+}
+
+#[derive(Debug)]
+enum Stage<Slot> {
+    Header,
+    FirstBlock,
+    /// The first block is decrypted and waits for its inbox.
+    Opening {
+        subprotocol: u8,
+        code: LocalCode,
+        length: u32,
+        skip: u8,
+    },
+    Body(Sink<Slot>),
+    Mac(Sink<Slot>),
+    Failed(Status),
+}
+
+/// Cipher, MAC and progress of the direction that we receive. `Slot` is the open slot of the inboxes it writes into.
+///
+/// Drive it so: [`handle_first`](Self::handle_first) until the first frame is whole; then
+/// [`set_compressed`](Self::set_compressed), and [`handle`](Self::handle) with every byte that arrives.
+#[derive(Debug)]
+pub struct ReceiveHalf<Slot, S: Sponge = Keccak256> {
+    cipher: FrameCipher,
+    mac: Mac<S>,
+    stage: Stage<Slot>,
+    /// Bytes of a header or block that is not whole yet.
+    stash: [u8; HEADER_LENGTH],
+    stashed: usize,
+    compressed: bool,
+    /// Bytes of the frame's body: all, those still to come, and the padding after them.
+    wire_length: u32,
+    left: usize,
+    padding: usize,
+    /// Bytes of the frame's message code.
+    code_length: u8,
+    #[cfg(feature = "snappy")]
+    decoder: snappy::Decoder,
+    received: Received,
+}
+
+impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
+    /// The direction whose MAC state the handshake left as `mac`.
+    pub fn new(mac: Mac<S>) -> Self {
+        Self {
+            cipher: FrameCipher::default(),
+            mac,
+            stage: Stage::Header,
+            stash: [0; HEADER_LENGTH],
+            stashed: 0,
+            compressed: false,
+            wire_length: 0,
+            left: 0,
+            padding: 0,
+            code_length: 0,
+            #[cfg(feature = "snappy")]
+            decoder: snappy::Decoder::new(0),
+            received: Received {
+                messages: 0,
+                partial: false,
+                held: None,
+            },
+        }
+    }
+
+    /// Whether payloads are compressed from here on: after Hello, if both sides speak version 5.
+    pub fn set_compressed(&mut self, compressed: bool) {
+        self.compressed = compressed;
+    }
+
+    /// What was received since this was last asked: pass it to
+    /// [`Peer::on_receive`](crate::peer::Peer::on_receive).
+    pub fn take_received(&mut self) -> Received {
+        let received = self.received;
+        self.received.messages = 0;
+        received
+    }
+
+    /// Takes bytes of the first frame, Hello or Disconnect, gathering it in `buffer` of [`FIRST_FRAME_BUFFER`] bytes, the
+    /// same for each call. Returns how many bytes were consumed: those of a following frame are left.
+    pub fn handle_first<'a>(
+        &mut self,
+        keys: &FrameKeys,
+        bytes: &[u8],
+        buffer: &'a mut [u8],
+    ) -> (usize, First<'a>) {
+        let mut consumed = 0;
+        if matches!(self.stage, Stage::Header) {
+            consumed = self.fill_stash(HEADER_LENGTH, bytes);
+            if self.stashed < HEADER_LENGTH {
+                return (consumed, First::NeedInput);
+            }
+            let Some(length) = self.open_header(keys) else {
+                return (consumed, First::Broken(TransportError::BadMac));
+            };
+            if length as usize > MAX_HELLO_LENGTH + 1
+                || padded(length as usize) + MAC_LENGTH > buffer.len()
+            {
+                // The header alone is authentic: nothing of the body needs to be gathered.
+                return (consumed, First::Violation(Violation::HelloTooLarge));
+            }
+            (self.wire_length, self.left) = (length, 0);
+            self.stage = Stage::FirstBlock;
+        }
+        let whole = padded(self.wire_length as usize) + MAC_LENGTH;
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        let n = rest.len().min(whole.saturating_sub(self.left));
+        if let (Some(to), Some(from)) = (buffer.get_mut(self.left..self.left + n), rest.get(..n)) {
+            to.copy_from_slice(from);
+            self.left += n;
+            consumed += n;
+        }
+        if self.left < whole {
+            return (consumed, First::NeedInput);
+        }
+        self.stage = Stage::Header;
+        let Some((body, tail)) = buffer
+            .get_mut(..whole)
+            .and_then(|b| b.split_at_mut_checked(whole - MAC_LENGTH))
+        else {
+            return (consumed, First::Broken(TransportError::BadMac));
+        };
+        self.mac.update(body);
+        if !tags_match(&self.mac.body(&keys.mac), tail) {
+            return (consumed, First::Broken(TransportError::BadMac));
+        }
+        self.cipher.apply(&keys.frame, body);
+        self.received.messages = 1;
+        let body = body.get(..self.wire_length as usize).unwrap_or_default();
+        match rlp::decode_code(body) {
+            Ok((code, used)) => (
+                consumed,
+                First::Message(code, body.get(used..).unwrap_or_default()),
+            ),
+            Err(_) => (consumed, First::Violation(Violation::MalformedCode)),
+        }
+    }
+
+    /// Takes bytes, decrypting them in place, until all are consumed or something needs attention. Returns how many were
+    /// consumed and what it was. Work is bounded by the bytes passed in.
+    pub fn handle<I: Inboxes<Slot = Slot>, const N: usize>(
+        &mut self,
+        keys: &FrameKeys,
+        now: Instant,
+        bytes: &mut [u8],
+        shared: &SharedCapabilities<N>,
+        inboxes: &mut I,
+    ) -> (usize, Status) {
+        self.received.held = None;
+        let mut consumed = 0;
+        loop {
+            let rest = bytes.get_mut(consumed..).unwrap_or_default();
+            let (n, status) = self.step(keys, now, rest, shared, inboxes);
+            consumed += n;
+            if let Some(status) = status {
+                if let Status::Violation(_) | Status::Refused { .. } | Status::Broken(_) = status {
+                    self.abort(inboxes);
+                    self.stage = Stage::Failed(status);
+                }
+                self.received.partial =
+                    !matches!(self.stage, Stage::Header | Stage::Failed(_)) || self.stashed > 0;
+                return (consumed, status);
+            }
+        }
+    }
+
+    /// Whether a message waits for room in its inbox.
+    pub fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Opening { .. })
+    }
+
+    /// Whether the message that waits would find room now.
+    pub fn could_open<I: Inboxes<Slot = Slot>>(&self, inboxes: &mut I) -> bool {
+        let &Stage::Opening {
+            subprotocol,
+            length,
+            ..
+        } = &self.stage
+        else {
+            return true;
+        };
+        match inboxes.open(usize::from(subprotocol), length) {
+            Admit::Open(slot) | Admit::Oversize(slot) => {
+                inboxes.abort(slot);
+                true
+            }
+            Admit::Drop | Admit::Refuse => true,
+            Admit::Hold => false,
+        }
+    }
+
+    /// Gives an open slot back: the session ends inside a frame.
+    pub fn abort<I: Inboxes<Slot = Slot>>(&mut self, inboxes: &mut I) {
+        if let Stage::Body(Sink::Slot { slot, .. }) | Stage::Mac(Sink::Slot { slot, .. }) =
+            core::mem::replace(&mut self.stage, Stage::Header)
+        {
+            inboxes.abort(slot);
+        }
+    }
+
+    /// One step: `None` means there is more to do.
+    fn step<I: Inboxes<Slot = Slot>, const N: usize>(
+        &mut self,
+        keys: &FrameKeys,
+        now: Instant,
+        bytes: &mut [u8],
+        shared: &SharedCapabilities<N>,
+        inboxes: &mut I,
+    ) -> (usize, Option<Status>) {
+        match &mut self.stage {
+            Stage::Header => {
+                let n = self.fill_stash(HEADER_LENGTH, bytes);
+                if self.stashed < HEADER_LENGTH {
+                    return (n, Some(Status::NeedInput));
+                }
+                let Some(length) = self.open_header(keys) else {
+                    return (n, Some(Status::Broken(TransportError::BadMac)));
+                };
+                self.wire_length = length;
+                self.left = length as usize;
+                self.padding = padded(self.left) - self.left;
+                self.stage = match length {
+                    // A frame without a code: its MAC decides whose fault that is.
+                    0 => Stage::Mac(Sink::Discard(Some(Verdict::Violation(
+                        Violation::MalformedCode,
+                    )))),
+                    _ => Stage::FirstBlock,
+                };
+                (n, None)
+            }
+            Stage::FirstBlock => {
+                let n = self.fill_stash(BLOCK, bytes);
+                if self.stashed < BLOCK {
+                    return (n, Some(Status::NeedInput));
+                }
+                self.open_stashed_block(keys);
+                self.stage = self.begin_message(shared);
+                (n, None)
+            }
+            &mut Stage::Opening {
+                subprotocol,
+                code,
+                length,
+                skip,
+            } => {
+                let sink = match inboxes.open(usize::from(subprotocol), length) {
+                    Admit::Open(slot) => Sink::Slot {
+                        slot,
+                        code,
+                        length,
+                        oversize: false,
+                    },
+                    Admit::Oversize(slot) => Sink::Slot {
+                        slot,
+                        code,
+                        length,
+                        oversize: true,
+                    },
+                    Admit::Drop => Sink::Drop {
+                        subprotocol,
+                        code,
+                        length,
+                    },
+                    Admit::Refuse => Sink::Discard(Some(Verdict::Refuse { subprotocol })),
+                    Admit::Hold => {
+                        self.received.held = Some(subprotocol);
+                        return (0, Some(Status::Held { subprotocol }));
+                    }
+                };
+                self.stage = Stage::Body(sink);
+                #[cfg(feature = "snappy")]
+                {
+                    self.decoder = snappy::Decoder::new(length);
+                }
+                self.take_first_block(usize::from(skip), inboxes);
+                (0, None)
+            }
+            Stage::Body(_) => self.step_body(keys, bytes, inboxes),
+            Stage::Mac(_) => {
+                let n = self.fill_stash(MAC_LENGTH, bytes);
+                if self.stashed < MAC_LENGTH {
+                    return (n, Some(Status::NeedInput));
+                }
+                self.stashed = 0;
+                let tail = self
+                    .stash
+                    .first_chunk::<MAC_LENGTH>()
+                    .copied()
+                    .unwrap_or_default();
+                if !tags_match(&self.mac.body(&keys.mac), &tail) {
+                    return (n, Some(Status::Broken(TransportError::BadMac)));
+                }
+                self.received.messages = self.received.messages.saturating_add(1);
+                (n, self.end_message(now, inboxes))
+            }
+            Stage::Failed(status) => (bytes.len(), Some(*status)),
+        }
+    }
+
+    /// Verifies and decrypts the header in the stash; the length that it states, or `None` if its MAC does not fit.
+    fn open_header(&mut self, keys: &FrameKeys) -> Option<u32> {
+        self.stashed = 0;
+        let (header, tail) = self.stash.split_at_mut(BLOCK);
+        let header: &mut [u8; BLOCK] = header.first_chunk_mut()?;
+        if !tags_match(&self.mac.header(&keys.mac, header), tail) {
+            return None;
+        }
+        self.cipher.apply(&keys.frame, header);
+        let [a, b, c, ..] = *header;
+        Some(u32::from_be_bytes([0, a, b, c]))
+    }
+
+    /// Reads code and length from the first block, in the stash, and routes the message.
+    fn begin_message<const N: usize>(&mut self, shared: &SharedCapabilities<N>) -> Stage<Slot> {
+        let block = self.stash.get(..self.left.min(BLOCK)).unwrap_or_default();
+        let discard = |verdict| Stage::Body(Sink::Discard(verdict));
+        let violation = |violation| discard(Some(Verdict::Violation(violation)));
+        let Ok((code, used)) = rlp::decode_code(block) else {
+            return violation(Violation::MalformedCode);
+        };
+        self.code_length = used as u8;
+        let is_large = self.left - used > MAX_HELLO_LENGTH;
+        match route(shared, code) {
+            Route::Base(WireCode::DISCONNECT) => Stage::Body(Sink::Disconnect {
+                head: [0; DISCONNECT_LENGTH],
+                length: 0,
+            }),
+            Route::Base(_) | Route::Reserved if is_large => {
+                violation(Violation::BaseMessageTooLarge)
+            }
+            Route::Base(WireCode::PING) => discard(Some(Verdict::Base(BaseMessage::Ping))),
+            Route::Base(WireCode::PONG) => discard(Some(Verdict::Base(BaseMessage::Pong))),
+            // A second Hello is ignored, as is every reserved code.
+            Route::Base(_) | Route::Reserved => discard(None),
+            Route::OutOfRange => violation(Violation::CodeOutOfRange),
+            Route::Subprotocol { subprotocol, code } => {
+                let (length, varint) =
+                    match self.stated_length(block.get(used..).unwrap_or_default(), used) {
+                        Ok(stated) => stated,
+                        Err(error) => return violation(error),
+                    };
+                Stage::Opening {
+                    subprotocol: subprotocol as u8,
+                    code,
+                    length,
+                    skip: (used + varint) as u8,
+                }
+            }
+        }
+    }
+
+    /// The uncompressed length of the payload that begins with `head`, and the bytes that state it.
+    fn stated_length(&self, head: &[u8], used: usize) -> Result<(u32, usize), Violation> {
+        #[cfg(feature = "snappy")]
+        if self.compressed {
+            return match snappy::parse_length(head) {
+                Ok(Some((length, varint))) if length <= crate::MAX_MESSAGE_LENGTH => {
+                    Ok((length, varint))
+                }
+                Ok(Some(_)) => Err(Violation::MessageTooLarge),
+                // A code and a length always fit the first block.
+                Ok(None) | Err(_) => Err(Violation::BadSnappy),
+            };
+        }
+        let _ = head;
+        Ok((self.wire_length - used as u32, 0))
+    }
+
+    /// Feeds what the first block, in the stash, holds after code and length.
+    fn take_first_block<I: Inboxes<Slot = Slot>>(&mut self, skip: usize, inboxes: &mut I) {
+        let block = self.stash;
+        self.consume_content(
+            block.get(skip..self.left.min(BLOCK)).unwrap_or_default(),
+            inboxes,
+        );
+        self.pass_block();
+    }
+
+    /// One block of the frame is done with.
+    fn pass_block(&mut self) {
+        let content = self.left.min(BLOCK);
+        self.left -= content;
+        self.padding -= BLOCK - content;
+    }
+
+    fn step_body<I: Inboxes<Slot = Slot>>(
+        &mut self,
+        keys: &FrameKeys,
+        bytes: &mut [u8],
+        inboxes: &mut I,
+    ) -> (usize, Option<Status>) {
+        let mut consumed = 0;
+        if let Stage::Body(Sink::Discard(_) | Sink::Disconnect { .. }) = &self.stage
+            && self.left == self.wire_length as usize
+        {
+            // The first block was routed without opening an inbox.
+            self.take_first_block(usize::from(self.code_length), inboxes);
+        }
+        if self.left + self.padding == 0 {
+            self.end_body();
+            return (0, None);
+        }
+        if self.stashed == 0 && bytes.len() >= BLOCK {
+            let whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
+            let Some(chunk) = bytes.get_mut(..whole) else {
+                return (0, None);
+            };
+            self.mac.update(chunk);
+            self.cipher.apply(&keys.frame, chunk);
+            let content = self.left.min(whole);
+            self.consume_content(chunk.get(..content).unwrap_or_default(), inboxes);
+            self.left -= content;
+            self.padding -= whole - content;
+            consumed = whole;
+        } else {
+            consumed += self.fill_stash(BLOCK, bytes);
+            if self.stashed < BLOCK {
+                return (consumed, Some(Status::NeedInput));
+            }
+            self.open_stashed_block(keys);
+            self.take_first_block(0, inboxes);
+        }
+        (consumed, None)
+    }
+
+    /// Absorbs and decrypts the block in the stash.
+    fn open_stashed_block(&mut self, keys: &FrameKeys) {
+        self.stashed = 0;
+        if let Some(block) = self.stash.get_mut(..BLOCK) {
+            self.mac.update(block);
+            self.cipher.apply(&keys.frame, block);
+        }
+    }
+
+    /// Passes decrypted content to its sink.
+    fn consume_content<I: Inboxes<Slot = Slot>>(&mut self, mut content: &[u8], inboxes: &mut I) {
+        let Stage::Body(sink) = &mut self.stage else {
+            return;
+        };
+        match sink {
+            Sink::Discard(_) | Sink::Drop { .. } => {}
+            Sink::Disconnect { head, length } => {
+                let from = (*length).min(DISCONNECT_LENGTH);
+                for (to, from) in head.iter_mut().skip(from).zip(content) {
+                    *to = *from;
+                }
+                *length = length.saturating_add(content.len());
+            }
+            #[cfg(feature = "snappy")]
+            Sink::Slot { oversize: true, .. } if self.compressed => {
+                if self.decoder.skip(content).is_err() {
+                    self.condemn(inboxes);
+                }
+            }
+            Sink::Slot { oversize: true, .. } => {}
+            #[cfg(feature = "snappy")]
+            Sink::Slot { slot, .. } if self.compressed => {
+                while !content.is_empty() {
+                    let before = self.decoder.produced();
+                    let room = self.decoder.room_for(content.len());
+                    match inboxes.with(slot, room, |window| self.decoder.decode(content, window)) {
+                        Ok(n) if n > 0 || self.decoder.produced() > before => {
+                            content = content.get(n..).unwrap_or_default();
+                        }
+                        _ => return self.condemn(inboxes),
+                    }
+                }
+            }
+            Sink::Slot { slot, .. } => {
+                while !content.is_empty() {
+                    let n = inboxes.with(slot, content.len(), |window| window.push(content));
+                    if n == 0 {
+                        break;
+                    }
+                    content = content.get(n..).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// The content is not Snappy: the rest is skipped, and the MAC decides what to make of it.
+    #[cfg(feature = "snappy")]
+    fn condemn<I: Inboxes<Slot = Slot>>(&mut self, inboxes: &mut I) {
+        let verdict = Sink::Discard(Some(Verdict::Violation(Violation::BadSnappy)));
+        if let Stage::Body(Sink::Slot { slot, .. }) =
+            core::mem::replace(&mut self.stage, Stage::Body(verdict))
+        {
+            inboxes.abort(slot);
+        }
+    }
+
+    /// All content has passed; its MAC comes next.
+    fn end_body(&mut self) {
+        if let Stage::Body(sink) = core::mem::replace(&mut self.stage, Stage::Header) {
+            self.stage = Stage::Mac(sink);
+        }
+    }
+
+    /// The MAC holds: what the frame brought is believed now.
+    fn end_message<I: Inboxes<Slot = Slot>>(
+        &mut self,
+        now: Instant,
+        inboxes: &mut I,
+    ) -> Option<Status> {
+        let Stage::Mac(sink) = core::mem::replace(&mut self.stage, Stage::Header) else {
+            return None;
+        };
+        let wire_length = self.wire_length.saturating_sub(u32::from(self.code_length));
+        match sink {
+            Sink::Discard(verdict) => verdict.map(|verdict| match verdict {
+                Verdict::Violation(violation) => Status::Violation(violation),
+                Verdict::Refuse { subprotocol } => Status::Refused { subprotocol },
+                Verdict::Base(message) => Status::Base(message),
+            }),
+            Sink::Disconnect { head, length } => {
+                let reason = head.get(..length).and_then(disconnect::decode);
+                Some(Status::Base(BaseMessage::Disconnect(reason)))
+            }
+            Sink::Slot {
+                slot, code, length, ..
+            } => {
+                #[cfg(feature = "snappy")]
+                if self.compressed && self.decoder.finish().is_err() {
+                    inboxes.abort(slot);
+                    return Some(Status::Violation(Violation::BadSnappy));
+                }
+                inboxes.commit(
+                    slot,
+                    Meta {
+                        code,
+                        length,
+                        wire_length,
+                        at: now,
+                    },
+                );
+                None
+            }
+            Sink::Drop {
+                subprotocol,
+                code,
+                length,
+            } => {
+                inboxes.dropped(
+                    usize::from(subprotocol),
+                    Meta {
+                        code,
+                        length,
+                        wire_length,
+                        at: now,
+                    },
+                );
+                None
+            }
+        }
+    }
+
+    /// Moves bytes into the stash until it holds `whole`; returns how many.
+    fn fill_stash(&mut self, whole: usize, bytes: &[u8]) -> usize {
+        let n = bytes.len().min(whole.saturating_sub(self.stashed));
+        if let (Some(to), Some(from)) = (
+            self.stash.get_mut(self.stashed..self.stashed + n),
+            bytes.get(..n),
+        ) {
+            to.copy_from_slice(from);
+            self.stashed += n;
+        }
+        n
+    }
+}

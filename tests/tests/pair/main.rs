@@ -1,0 +1,2 @@
+//! Two sessions over a seeded link, in virtual time.
+mod smoke;
