@@ -238,11 +238,14 @@ impl Local<'_> {
     /// The capabilities in ascending order, each once. Searching for each next one needs no memory, and there are few.
     fn sorted(&self) -> impl Iterator<Item = Capability> {
         let after = |last: Option<Capability>| {
-            self.protocols
-                .iter()
-                .map(|protocol| protocol.capability)
-                .filter(|one| last.is_none_or(|last| *one > last))
-                .min()
+            let mut lowest = None;
+            for protocol in self.protocols {
+                let one = protocol.capability;
+                if last.is_none_or(|last| one > last) && lowest.is_none_or(|lowest| one < lowest) {
+                    lowest = Some(one);
+                }
+            }
+            lowest
         };
         core::iter::successors(after(None), move |last| after(Some(*last)))
     }

@@ -222,8 +222,8 @@ pub fn saturating_uint64(bytes: &[u8]) -> u64 {
 /// # Errors
 /// As [`Reader::uint64`].
 pub fn decode_code(data: &[u8]) -> Result<(u64, usize), Error> {
-    if data.first() == Some(&0) {
-        return Ok((0, 1));
+    if let Some(code @ 0x00..=0x7f) = data.first() {
+        return Ok((u64::from(*code), 1));
     }
     let mut reader = Reader::new(data);
     let code = reader.uint64()?;
