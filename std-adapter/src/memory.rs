@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Counts the bytes that all inboxes of a node hold, and never lets them exceed a limit.
+/// Counts the bytes that all inboxes of a node hold, against a limit that only [`take`](Self::take) can exceed.
 ///
 /// Reserving and releasing take no lock while nobody waits. To wait for room without missing it:
 /// 1. [`try_reserve`](Self::try_reserve); if that says no,
@@ -48,6 +48,13 @@ impl MemoryCap {
     pub fn try_reserve(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
+    }
+
+    /// Takes `bytes` even beyond the limit, for a message that has begun and so must be completed: the limit decides when a
+    /// message begins.
+    pub fn take(&self, bytes: usize) {
+        let sum = |used: usize| Some(used.saturating_add(bytes));
+        let _ = self.used.fetch_update(SeqCst, SeqCst, sum);
     }
 
     /// Gives `bytes` back, which were reserved before, and wakes those who wait.
@@ -131,6 +138,12 @@ impl Reservation {
             self.bytes += more;
         }
         taken
+    }
+
+    /// Takes `more` bytes even beyond the limit, as [`MemoryCap::take`] does.
+    pub fn extend(&mut self, more: usize) {
+        self.cap.take(more);
+        self.bytes = self.bytes.saturating_add(more);
     }
 
     /// Gives back up to `less` bytes.
