@@ -114,13 +114,18 @@ impl Encoder {
             if self.literal > 0 {
                 break;
             }
+            if WIDE
+                && self.started
+                && self.copy == 0
+                && let Some(table) = usable(table.as_deref_mut())
+            {
+                self.emit_whole(payload, table, &mut out);
+            }
             if !self.next_element(payload, table.as_deref_mut()) {
                 self.done = true;
                 break;
             }
-            if !(WIDE && self.emit_whole(payload, &mut out)) {
-                self.make_tag(payload);
-            }
+            self.make_tag(payload);
         }
         size - out.len()
     }
@@ -149,17 +154,17 @@ impl Encoder {
         &[]
     }
 
-    /// Finds the next element if it is not known yet; false if there is none. The one before must have been written.
+    /// Finds the next element if it is not known yet; false if there is none. The tag and literal before must have been written.
     fn next_element(&mut self, payload: &[&[u8]], table: Option<&mut [u16]>) -> bool {
-        if self.copy > 0 || !self.started {
+        if self.literal > 0 || self.copy > 0 || !self.started {
             return true;
         }
         let rest = self.rest(payload);
         if rest.is_empty() {
             return false;
         }
-        match table {
-            Some(table) if table.len() >= 2 => {
+        match usable(table) {
+            Some(table) => {
                 let slice = payload.get(self.slice).copied().unwrap_or_default();
                 let start = self.at % BLOCK;
                 let block = slice.get(self.at - start..).unwrap_or_default();
@@ -169,7 +174,7 @@ impl Encoder {
                 self.copy = found.length;
                 self.offset = found.offset;
             }
-            _ => {
+            None => {
                 let later = payload.get(self.slice + 1..).unwrap_or_default();
                 self.literal = rest.len().saturating_add(total(later)).min(MAX_LITERAL);
             }
@@ -209,31 +214,38 @@ impl Encoder {
         self.head_end = size as u8;
     }
 
-    /// The fast way for an element that fits in `out` with room to spare; false if it does not, or if it is not simple.
-    #[inline(always)]
-    fn emit_whole(&mut self, payload: &[&[u8]], out: &mut &mut [u8]) -> bool {
-        let rest = payload.get(self.slice).copied().unwrap_or_default();
-        let rest = rest.get(self.at..).unwrap_or_default();
-        // A tag of a copy takes 3 bytes and stands for 60 or more, except for the last two.
-        if !self.started
-            || self.literal > rest.len()
-            || out.len() < self.literal + self.copy / 16 + 32
-        {
-            return false;
+    /// The fast part of [`emit`](Self::emit): elements of the current block that fit in `out` with room to spare. The one that
+    /// does not is left as the next.
+    fn emit_whole(&mut self, payload: &[&[u8]], table: &mut [u16], out: &mut &mut [u8]) {
+        let slice = payload.get(self.slice).copied().unwrap_or_default();
+        let mut start = self.at % BLOCK;
+        let begin = self.at - start;
+        let block = slice.get(begin..).unwrap_or_default();
+        let block = block.get(..BLOCK).unwrap_or(block);
+        let mut to = core::mem::take(out);
+        while start < block.len() {
+            let mut found = find(block, table, start);
+            // A tag of a copy takes 3 bytes and stands for 60 or more, except for the last two.
+            if to.len() < found.literal + found.length / 16 + 32 {
+                self.literal = found.literal;
+                self.copy = found.length;
+                self.offset = found.offset;
+                break;
+            }
+            if found.literal > 0 {
+                let (tag, size) = literal_tag(found.literal);
+                to = put_short(to, &tag.to_le_bytes(), size);
+                to = put_short(to, block.get(start..).unwrap_or_default(), found.literal);
+            }
+            start += found.literal + found.length;
+            while found.length > 0 {
+                let (tag, size, length) = copy_tag(found.length, found.offset);
+                to = put_short(to, &tag.to_le_bytes(), size);
+                found.length -= length;
+            }
         }
-        if self.literal > 0 {
-            let (tag, size) = literal_tag(self.literal);
-            put_short(out, &tag.to_le_bytes(), size);
-            put_short(out, rest, self.literal);
-        }
-        self.at += self.literal + self.copy;
-        self.literal = 0;
-        while self.copy > 0 {
-            let (tag, size, length) = copy_tag(self.copy, self.offset);
-            put_short(out, &tag.to_le_bytes(), size);
-            self.copy -= length;
-        }
-        true
+        self.at = begin + start;
+        *out = to;
     }
 }
 
@@ -265,6 +277,11 @@ fn copy_tag(copy: usize, offset: u16) -> (u32, usize, usize) {
     }
 }
 
+/// A table of less than two entries is none.
+fn usable(table: Option<&mut [u16]>) -> Option<&mut [u16]> {
+    table.filter(|table| table.len() >= 2)
+}
+
 fn total(payload: &[&[u8]]) -> usize {
     payload
         .iter()
@@ -284,7 +301,7 @@ fn put(out: &mut &mut [u8], from: &[u8]) -> usize {
 /// Moves the first `n` bytes of `from` to the beginning of `out`; both are at least as long. Short ones go as 4 or 16 bytes, so
 /// what follows in `out` can be overwritten.
 #[inline(always)]
-fn put_short(out: &mut &mut [u8], from: &[u8], n: usize) {
+fn put_short<'o>(out: &'o mut [u8], from: &[u8], n: usize) -> &'o mut [u8] {
     if n <= 4
         && let Some(to) = out.first_chunk_mut::<4>()
         && let Some(from) = from.first_chunk()
@@ -300,7 +317,7 @@ fn put_short(out: &mut &mut [u8], from: &[u8], n: usize) {
     {
         to.copy_from_slice(from);
     }
-    *out = core::mem::take(out).get_mut(n..).unwrap_or_default();
+    out.get_mut(n..).unwrap_or_default()
 }
 
 /// A literal, then a copy. Without a copy the literal reaches the end of the block.
