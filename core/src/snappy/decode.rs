@@ -55,6 +55,10 @@ pub fn parse_length(input: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     Ok(None)
 }
 
+/// By the kind of a copy's tag: its size in bytes, and which bits of its last four bytes are offset.
+const SIZES: [u8; 4] = [1, 2, 3, 5];
+const MASKS: [u32; 4] = [0, 0xFF, 0xFFFF, u32::MAX];
+
 /// Decodes the elements of one block, in pieces that may be cut anywhere, into a [`Window`].
 ///
 /// # Driving it
@@ -287,33 +291,30 @@ impl Decoder {
         {
             let room = self.length - produced;
             let short = u32::from(first >> 2);
-            let (size, length, offset) = match first & 3 {
-                0 => {
-                    if short >= 60 {
-                        break;
-                    }
-                    let length = short + 1;
-                    if length > room {
-                        return Err(DecodeError::TooLong);
-                    }
-                    let bytes = rest.get(1..).unwrap_or_default();
-                    if !to.push_short(bytes, length as usize) {
-                        literal = length;
-                        rest = bytes;
-                        break;
-                    }
-                    produced += length;
-                    rest = bytes.get(length as usize..).unwrap_or_default();
-                    continue;
+            if first & 3 == 0 {
+                if short >= 60 {
+                    break;
                 }
-                1 => (
-                    2,
-                    4 + (short & 7),
-                    u32::from(first >> 5) << 8 | u32::from(a),
-                ),
-                2 => (3, short + 1, u32::from_le_bytes([a, b, 0, 0])),
-                _ => (5, short + 1, u32::from_le_bytes([a, b, c, d])),
-            };
+                let length = short + 1;
+                if length > room {
+                    return Err(DecodeError::TooLong);
+                }
+                let bytes = rest.get(1..).unwrap_or_default();
+                if !to.push_short(bytes, length as usize) {
+                    literal = length;
+                    rest = bytes;
+                    break;
+                }
+                produced += length;
+                rest = bytes.get(length as usize..).unwrap_or_default();
+                continue;
+            }
+            // Which kind of copy comes next cannot be predicted: selections, not branches.
+            let near = first & 3 == 1;
+            let high = if near { u32::from(first >> 5) << 8 } else { 0 };
+            let length = if near { 4 + (short & 7) } else { short + 1 };
+            let size = SIZES[usize::from(first & 3)];
+            let offset = high | (u32::from_le_bytes([a, b, c, d]) & MASKS[usize::from(first & 3)]);
             if length > room {
                 return Err(DecodeError::TooLong);
             }
@@ -321,7 +322,7 @@ impl Decoder {
                 return Err(DecodeError::Offset);
             }
             produced += length;
-            rest = rest.get(size..).unwrap_or_default();
+            rest = rest.get(usize::from(size)..).unwrap_or_default();
         }
         let filled = to.len();
         window.fill_to(filled);
