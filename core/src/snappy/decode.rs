@@ -118,11 +118,10 @@ impl Decoder {
             return 0;
         }
         let literal = (self.literal as usize).min(input_len);
-        // The densest element is a copy of 64 bytes in a tag of 3.
-        let tags = (input_len - literal)
-            .saturating_add(usize::from(self.held))
-            .div_ceil(3);
-        tags.saturating_mul(64)
+        // The densest element is a copy of 64 bytes in a tag of 3: 22 a byte, rounded up.
+        let tags = (input_len - literal).saturating_add(usize::from(self.held));
+        tags.saturating_mul(22)
+            .saturating_add(64)
             .saturating_add(literal)
             .saturating_add(self.copy as usize)
             .min(self.remaining() as usize)

@@ -1,6 +1,6 @@
 //! Encoding: a greedy matcher, one element at a time, so that output can stop anywhere.
 
-use crate::inbox::WIDE;
+use crate::inbox::{WIDE, copy};
 
 /// Matches are searched in blocks of this many bytes of a slice, so that a position fits in 16 bits.
 const BLOCK: usize = 1 << 16;
@@ -22,7 +22,7 @@ pub const fn max_compressed_length(n: usize) -> usize {
 /// of two passes.
 ///
 /// The payload is the concatenation of the slices. The content of `table` does not matter; its length, a power of two, does:
-/// 512 entries serve firmware, 4096 compress about 10 % better. Without a table the payload is stored as literals, which
+/// 512 entries serve firmware, 4096 compress text about 14 % better. Without a table the payload is stored as literals, which
 /// takes at most 9 bytes more than the payload itself up to 16 MiB.
 pub fn measure(payload: &[&[u8]], mut table: Option<&mut [u16]>) -> usize {
     let mut encoder = Encoder::new();
@@ -290,11 +290,9 @@ fn total(payload: &[&[u8]]) -> usize {
 
 /// Moves as much of `from` as fits to the beginning of `out`, which then begins after it.
 fn put(out: &mut &mut [u8], from: &[u8]) -> usize {
-    let n = from.len().min(out.len());
-    if let Some((to, rest)) = core::mem::take(out).split_at_mut_checked(n) {
-        to.copy_from_slice(from.get(..n).unwrap_or_default());
-        *out = rest;
-    }
+    let to = core::mem::take(out);
+    let n = copy(to, from);
+    *out = to.get_mut(n..).unwrap_or_default();
     n
 }
 
@@ -315,7 +313,7 @@ fn put_short<'o>(out: &'o mut [u8], from: &[u8], n: usize) -> &'o mut [u8] {
     } else if let Some(to) = out.get_mut(..n)
         && let Some(from) = from.get(..n)
     {
-        to.copy_from_slice(from);
+        copy(to, from);
     }
     out.get_mut(n..).unwrap_or_default()
 }
