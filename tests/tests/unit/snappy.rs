@@ -287,6 +287,13 @@ fn known_blocks() {
 }
 
 #[test]
+fn a_long_match_leaves_a_short_tag_for_its_end() {
+    // 65 = 60 + 5: a tag of 3 bytes and one of 2, where 64 + 1 would take two of 3.
+    let block = encode(&[&[b'x'; 66]], 512, &[1]);
+    assert_eq!(block, [66, 0, b'x', 59 << 2 | 2, 1, 0, 1 << 2 | 1, 1]);
+}
+
+#[test]
 fn an_empty_block_ends_after_its_length() {
     assert_eq!(Decoder::new(0).finish(), Ok(()));
     for byte in 0..=255 {
