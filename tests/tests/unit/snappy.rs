@@ -387,20 +387,22 @@ fn a_copy_reads_only_what_was_produced() {
 
 #[test]
 fn what_the_window_held_before_cannot_be_copied() {
-    for size in [1, 100] {
-        let mut bytes = *b"secret--------------------------------------------------------------------------------------------";
+    let mut bytes = [0; 200];
+    bytes[..6].copy_from_slice(b"secret");
+    // As a whole, and byte by byte; with more behind the copy, so that its tag is not the last.
+    for (size, offset) in [(1, 2), (1, 7), (100, 2), (100, 7)] {
         let mut window = Window::new(&mut bytes, 6);
-        let mut decoder = Decoder::new(5);
-        let block = [0, b'a', 1, 2];
+        let mut decoder = Decoder::new(50);
+        let block = [0, b'a', 1, offset, 0, b'b', 0, b'c', 0, b'd'];
         let result = block
             .chunks(size)
             .try_for_each(|piece| decoder.decode(piece, &mut window).map(|_| ()));
         assert_eq!(result, Err(DecodeError::Offset));
-        let mut decoder = Decoder::new(5);
-        let mut window = Window::new(&mut bytes, 6);
-        assert_eq!(decoder.decode(&[0, b'a', 1, 1], &mut window), Ok(4));
-        assert_eq!(window.filled(), b"secretaaaaa");
     }
+    let mut decoder = Decoder::new(5);
+    let mut window = Window::new(&mut bytes, 6);
+    assert_eq!(decoder.decode(&[0, b'a', 1, 1], &mut window), Ok(4));
+    assert_eq!(window.filled(), b"secretaaaaa");
 }
 
 #[test]
