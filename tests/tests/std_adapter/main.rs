@@ -1,0 +1,10 @@
+//! What the std adapter's sessions stand on: addresses, keys, transports, limits, deadlines.
+mod backoff;
+mod enode;
+mod info;
+mod key_file;
+mod memory;
+mod throttle;
+mod time;
+mod timer;
+mod transport;
