@@ -36,7 +36,10 @@ pub(crate) fn block_until<T>(
 ) -> Option<T> {
     let (unparker, waker) = UNPARKER.with_borrow_mut(|slot| {
         slot.get_or_insert_with(|| {
-            let unparker = Arc::new(Unparker { thread: thread::current(), woken: AtomicBool::new(false) });
+            let unparker = Arc::new(Unparker {
+                thread: thread::current(),
+                woken: AtomicBool::new(false),
+            });
             let waker = Waker::from(Arc::clone(&unparker));
             (unparker, waker)
         })

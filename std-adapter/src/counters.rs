@@ -39,13 +39,15 @@ impl Counters {
     pub(crate) fn received(&self, bytes: u32, wire_bytes: u32) {
         self.messages_in.fetch_add(1, Ordering::Relaxed);
         self.bytes_in.fetch_add(bytes.into(), Ordering::Relaxed);
-        self.wire_bytes_in.fetch_add(wire_bytes.into(), Ordering::Relaxed);
+        self.wire_bytes_in
+            .fetch_add(wire_bytes.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self, bytes: u32, wire_bytes: u32) {
         self.messages_out.fetch_add(1, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes.into(), Ordering::Relaxed);
-        self.wire_bytes_out.fetch_add(wire_bytes.into(), Ordering::Relaxed);
+        self.wire_bytes_out
+            .fetch_add(wire_bytes.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn dropped(&self) {

@@ -11,10 +11,9 @@ use devp2p_core::error::{CloseReason, WriteError};
 use crate::block::{block_on, block_until};
 use crate::counters::Traffic;
 use crate::events::PeerEvent;
-use crate::peer::PeerHandle;
 use crate::link::{Link, Written};
+use crate::peer::PeerHandle;
 use crate::queue::{Queue, Queued};
-
 
 /// A message that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +58,10 @@ impl std::fmt::Display for ReadError {
         match self {
             Self::Closed(reason) => write!(f, "the session is closed: {reason}"),
             Self::Oversize { code, length } => {
-                write!(f, "a message with code {code:#04x} of {length} bytes is too large and was skipped")
+                write!(
+                    f,
+                    "a message with code {code:#04x} of {length} bytes is too large and was skipped"
+                )
             }
         }
     }
@@ -75,7 +77,13 @@ pub struct Subprotocol {
 
 impl Subprotocol {
     pub(crate) fn new(peer: PeerHandle, index: usize, capability: Capability) -> Self {
-        Self { writer: Writer { peer, index, capability } }
+        Self {
+            writer: Writer {
+                peer,
+                index,
+                capability,
+            },
+        }
     }
 
     /// Name and version.
@@ -141,7 +149,10 @@ impl Subprotocol {
                     to.copy_from_slice(&message.payload);
                     Ok((message.code, length))
                 }
-                None => Err(ReadError::Oversize { code: message.code, length: length as u32 }),
+                None => Err(ReadError::Oversize {
+                    code: message.code,
+                    length: length as u32,
+                }),
             }
         })?
     }
@@ -160,10 +171,18 @@ impl Subprotocol {
 
     fn message(&self, queued: Queued) -> Result<Message, ReadError> {
         let code = queued.meta.code.0;
-        let payload = queued.payload.ok_or(ReadError::Oversize { code, length: queued.meta.length })?;
+        let payload = queued.payload.ok_or(ReadError::Oversize {
+            code,
+            length: queued.meta.length,
+        })?;
         let clock = &self.writer.peer.inner.link.host.clock;
         let at = clock.to_std(queued.meta.at).unwrap_or_else(Instant::now);
-        Ok(Message { code, payload, at, wire_length: queued.meta.wire_length })
+        Ok(Message {
+            code,
+            payload,
+            at,
+            wire_length: queued.meta.wire_length,
+        })
     }
 
     // ---- Writing: as Writer does ----
@@ -188,7 +207,12 @@ impl Subprotocol {
     ///
     /// # Errors
     /// As [`Writer::write_timeout`].
-    pub fn write_timeout(&self, code: u32, payload: &[u8], timeout: Duration) -> Result<(), WriteError> {
+    pub fn write_timeout(
+        &self,
+        code: u32,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<(), WriteError> {
         self.writer.write_timeout(code, payload, timeout)
     }
 
@@ -252,7 +276,12 @@ impl Writer {
     ///
     /// # Errors
     /// [`WriteError::TimedOut`] if not; else as [`write`](Self::write).
-    pub fn write_timeout(&self, code: u32, payload: &[u8], timeout: Duration) -> Result<(), WriteError> {
+    pub fn write_timeout(
+        &self,
+        code: u32,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<(), WriteError> {
         self.write_slices(code, &[payload], Instant::now().checked_add(timeout))
     }
 
@@ -261,7 +290,9 @@ impl Writer {
     /// # Errors
     /// [`WriteError::WouldBlock`] if it would have to; else as [`write`](Self::write).
     pub fn try_write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
-        let written = self.link().try_write(self.index, LocalCode(code), &[payload])?;
+        let written = self
+            .link()
+            .try_write(self.index, LocalCode(code), &[payload])?;
         self.count(code, written);
         Ok(())
     }
@@ -292,8 +323,15 @@ impl Writer {
         self.peer.traffic(self.index)
     }
 
-    fn write_slices(&self, code: u32, payload: &[&[u8]], deadline: Option<Instant>) -> Result<(), WriteError> {
-        let written = self.link().write(self.index, LocalCode(code), payload, deadline)?;
+    fn write_slices(
+        &self,
+        code: u32,
+        payload: &[&[u8]],
+        deadline: Option<Instant>,
+    ) -> Result<(), WriteError> {
+        let written = self
+            .link()
+            .write(self.index, LocalCode(code), payload, deadline)?;
         self.count(code, written);
         Ok(())
     }

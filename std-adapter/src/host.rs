@@ -57,9 +57,17 @@ pub enum HostError {
 impl std::fmt::Display for HostError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooManyProtocols(n) => write!(f, "{n} protocols are registered, at most {MAX_PROTOCOLS} can be"),
-            Self::Duplicate(capability) => write!(f, "{capability} is registered twice: register each version once"),
-            Self::HelloTooLong => f.write_str("Hello is too long: shorten the client name or register fewer protocols"),
+            Self::TooManyProtocols(n) => write!(
+                f,
+                "{n} protocols are registered, at most {MAX_PROTOCOLS} can be"
+            ),
+            Self::Duplicate(capability) => write!(
+                f,
+                "{capability} is registered twice: register each version once"
+            ),
+            Self::HelloTooLong => f.write_str(
+                "Hello is too long: shorten the client name or register fewer protocols",
+            ),
             Self::Io(error) => write!(f, "no thread for timers: {error}"),
         }
     }
@@ -138,9 +146,17 @@ impl Builder {
         if self.protocols.len() > MAX_PROTOCOLS {
             return Err(HostError::TooManyProtocols(self.protocols.len()));
         }
-        let registered: Vec<_> = self.protocols.iter().map(|protocol| protocol.core).collect();
+        let registered: Vec<_> = self
+            .protocols
+            .iter()
+            .map(|protocol| protocol.core)
+            .collect();
         for (i, one) in registered.iter().enumerate() {
-            if registered.iter().skip(i + 1).any(|other| other.capability == one.capability) {
+            if registered
+                .iter()
+                .skip(i + 1)
+                .any(|other| other.capability == one.capability)
+            {
                 return Err(HostError::Duplicate(one.capability));
             }
         }
@@ -202,7 +218,10 @@ impl Host {
 
     /// Traffic of the protocol with this index over all sessions.
     pub fn traffic(&self, protocol: usize) -> Traffic {
-        self.counters.get(protocol).map(Counters::traffic).unwrap_or_default()
+        self.counters
+            .get(protocol)
+            .map(Counters::traffic)
+            .unwrap_or_default()
     }
 
     /// The limit on all inboxes, and what they hold.

@@ -41,7 +41,11 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     pub(crate) fn new(keys: Arc<FrameKeys>, transmit: TransmitHalf) -> Self {
-        Self { keys, transmit, finished: false }
+        Self {
+            keys,
+            transmit,
+            finished: false,
+        }
     }
 }
 
@@ -79,14 +83,22 @@ impl Link {
         writer: Box<dyn Write + Send>,
         closer: Box<dyn Closer>,
     ) -> Arc<Self> {
-        let queues = host.local().protocols.iter().map(|p| Queue::new(p.inbox, p.message_limit, p.overflow)).collect();
+        let queues = host
+            .local()
+            .protocols
+            .iter()
+            .map(|p| Queue::new(p.inbox, p.message_limit, p.overflow))
+            .collect();
         Arc::new(Self {
             turns: host.protocols.iter().map(|_| Turns::default()).collect(),
             host,
             peer: Mutex::new(peer),
             sealer: Mutex::new(None),
             output: Mutex::new(Vec::new()),
-            socket: Mutex::new(Socket { writer, bytes: Vec::new() }),
+            socket: Mutex::new(Socket {
+                writer,
+                bytes: Vec::new(),
+            }),
             closer,
             queues,
             timer: OnceLock::new(),
@@ -133,7 +145,10 @@ impl Link {
         let sends = (peer.wants_to_send() && !peer.is_inside_frame()) || peer.may_half_close();
         let poll_at = peer.poll_at();
         drop(peer);
-        first.into_iter().chain(more).for_each(std::task::Waker::wake);
+        first
+            .into_iter()
+            .chain(more)
+            .for_each(std::task::Waker::wake);
         if let Some(timer) = self.timer.get() {
             self.host.timekeeper.set(timer, poll_at);
         }
@@ -167,7 +182,10 @@ impl Link {
 
     /// Registers with the timekeeper; paired with [`stop_timer`](Self::stop_timer).
     pub(crate) fn start_timer(self: &Arc<Self>) {
-        let timer = self.host.timekeeper.register(Arc::clone(self) as Arc<dyn Target>);
+        let timer = self
+            .host
+            .timekeeper
+            .register(Arc::clone(self) as Arc<dyn Target>);
         let _ = self.timer.set(timer);
         self.change(|_, _| ());
     }
@@ -178,11 +196,15 @@ impl Link {
         }
     }
 
-    /// The keys are there: from here on frames can be sealed.
-    pub(crate) fn install(&self, sealer: Sealer) {
+    /// The keys are there: from the next kick on frames are sealed.
+    pub(crate) fn prepare(&self, sealer: Sealer) {
         *lock(&self.sealer) = Some(sealer);
         self.has_keys.store(true, Ordering::Release);
-        self.kick();
+    }
+
+    /// The inbox of this subprotocol, which is one of the registered ones.
+    pub(crate) fn queue(&self, subprotocol: usize) -> &Queue {
+        &self.queues[subprotocol]
     }
 
     /// Writes bytes of the handshake, which are not frames.
@@ -214,7 +236,10 @@ impl Link {
     fn wait_for_kick(&self) {
         let mut kicked = lock(&self.kicked);
         while !std::mem::take(&mut *kicked) {
-            kicked = self.kick.wait(kicked).unwrap_or_else(PoisonError::into_inner);
+            kicked = self
+                .kick
+                .wait(kicked)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -233,12 +258,19 @@ impl Link {
             let Some(control) = control else { return };
             scratch::with_frame(|frame| {
                 let (code, code_length) = rlp::encode_code(control.code().0);
-                let room = if control == Control::Hello { MAX_HELLO_LENGTH } else { CONTROL_LENGTH };
+                let room = if control == Control::Hello {
+                    MAX_HELLO_LENGTH
+                } else {
+                    CONTROL_LENGTH
+                };
                 frame.resize(HEADER_LENGTH + code_length + room, 0);
-                frame[HEADER_LENGTH..HEADER_LENGTH + code_length].copy_from_slice(&code[..code_length]);
+                frame[HEADER_LENGTH..HEADER_LENGTH + code_length]
+                    .copy_from_slice(&code[..code_length]);
                 let payload = &mut frame[HEADER_LENGTH + code_length..];
                 // Its length was checked when the host was built.
-                let length = control.encode(&self.host.local(), compressed, payload).unwrap_or(0);
+                let length = control
+                    .encode(&self.host.local(), compressed, payload)
+                    .unwrap_or(0);
                 sealer.finished |= matches!(control, Control::Disconnect(_));
                 self.seal_frame(sealer, frame, code_length + length);
             });
@@ -261,7 +293,9 @@ impl Link {
     /// `rounds` the rest is left to the writer thread.
     fn drain(&self, rounds: usize) {
         for _ in 0..rounds {
-            let Ok(mut socket) = self.socket.try_lock() else { return };
+            let Ok(mut socket) = self.socket.try_lock() else {
+                return;
+            };
             let Socket { writer, bytes } = &mut *socket;
             std::mem::swap(&mut *lock(&self.output), bytes);
             if bytes.is_empty() {
@@ -316,10 +350,12 @@ impl Link {
         let written = scratch::with_frame(|frame| {
             // Compressed before the token is asked for, so that others write meanwhile.
             let (body, written) = self.compose(frame, wire, payload)?;
-            let granted = block_until(deadline, |cx| match self.poll_acquire(subprotocol, code, Some(cx)) {
-                Poll::Ready(Ok(_)) => self.poll_room(cx).map(Ok),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
+            let granted = block_until(deadline, |cx| {
+                match self.poll_acquire(subprotocol, code, Some(cx)) {
+                    Poll::Ready(Ok(_)) => self.poll_room(cx).map(Ok),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                }
             });
             match granted {
                 Some(Ok(())) => {}
@@ -343,7 +379,12 @@ impl Link {
     }
 
     /// Writes one message if nothing has to be waited for.
-    pub(crate) fn try_write(&self, subprotocol: usize, code: LocalCode, payload: &[&[u8]]) -> Result<Written, WriteError> {
+    pub(crate) fn try_write(
+        &self,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<Written, WriteError> {
         let wire = self.check(subprotocol, code)?;
         let busy = WriteError::WouldBlock { free: 0 };
         let turns = self.turns.get(subprotocol).ok_or(WriteError::NotShared)?;
@@ -352,13 +393,17 @@ impl Link {
             let (body, written) = self.compose(frame, wire, payload)?;
             let waiting = lock(&self.output).len();
             if waiting > 0 && waiting + frame_length(body) > OUTPUT_LIMIT {
-                return Err(WriteError::WouldBlock { free: OUTPUT_LIMIT.saturating_sub(waiting) });
+                return Err(WriteError::WouldBlock {
+                    free: OUTPUT_LIMIT.saturating_sub(waiting),
+                });
             }
             let granted = self.change(|peer, _| match peer.can_acquire() || peer.is_closing() {
                 true => peer.poll_acquire(subprotocol, code, None),
                 false => Poll::Pending,
             });
-            let Poll::Ready(granted) = granted else { return Err(busy) };
+            let Poll::Ready(granted) = granted else {
+                return Err(busy);
+            };
             granted?;
             self.seal_message(subprotocol, frame, body)?;
             self.kick();
@@ -370,12 +415,20 @@ impl Link {
         self.with_peer(|peer| match peer.close_reason() {
             Some(reason) => Err(WriteError::Closed(reason)),
             None if !peer.shared().is_shared(subprotocol) => Err(WriteError::NotShared),
-            None => peer.shared().wire_code(subprotocol, code).ok_or(WriteError::InvalidCode),
+            None => peer
+                .shared()
+                .wire_code(subprotocol, code)
+                .ok_or(WriteError::InvalidCode),
         })
     }
 
     /// Puts code and payload into `frame`, after room for the header; returns the bytes of the body.
-    fn compose(&self, frame: &mut Vec<u8>, code: WireCode, payload: &[&[u8]]) -> Result<(usize, Written), WriteError> {
+    fn compose(
+        &self,
+        frame: &mut Vec<u8>,
+        code: WireCode,
+        payload: &[&[u8]],
+    ) -> Result<(usize, Written), WriteError> {
         let length: usize = payload.iter().map(|slice| slice.len()).sum();
         if length > devp2p_core::MAX_MESSAGE_LENGTH as usize {
             return Err(WriteError::TooLarge);
@@ -386,13 +439,21 @@ impl Link {
         if self.with_peer(Peer::compresses) {
             scratch::compress(payload, frame);
         } else {
-            payload.iter().for_each(|slice| frame.extend_from_slice(slice));
+            payload
+                .iter()
+                .for_each(|slice| frame.extend_from_slice(slice));
         }
         let body = frame.len() - HEADER_LENGTH;
         if body > devp2p_core::MAX_MESSAGE_LENGTH as usize {
             return Err(WriteError::TooLarge);
         }
-        Ok((body, Written { length: length as u32, wire_length: (body - code_length) as u32 }))
+        Ok((
+            body,
+            Written {
+                length: length as u32,
+                wire_length: (body - code_length) as u32,
+            },
+        ))
     }
 
     fn poll_acquire(
@@ -417,7 +478,12 @@ impl Link {
     }
 
     /// Seals the composed frame of the holder of the token and passes the token on.
-    fn seal_message(&self, subprotocol: usize, frame: &mut Vec<u8>, body: usize) -> Result<(), WriteError> {
+    fn seal_message(
+        &self,
+        subprotocol: usize,
+        frame: &mut Vec<u8>,
+        body: usize,
+    ) -> Result<(), WriteError> {
         let mut sealer = lock(&self.sealer);
         let ready = sealer.as_mut().filter(|sealer| !sealer.finished);
         let Some(ready) = ready else {

@@ -1,6 +1,6 @@
 //! One remote and the session with it, as anyone in the program may hold it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::keccak256;
 
 use crate::counters::{Counters, Traffic};
-use crate::info::{PeerInfo, PeerNetwork};
+use crate::enode::Enode;
+use crate::info::{IdHash, NetworkInfo, PeerInfo, ProtocolInfo};
 use crate::link::Link;
 use crate::time::to_std_duration;
 
@@ -39,6 +40,9 @@ pub(crate) struct Inner {
     pub(crate) is_static: AtomicBool,
 }
 
+/// Stands for the address of a remote whose transport has none.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// What the remote's Hello says, kept after its bytes are gone.
 pub(crate) struct HelloText {
     pub(crate) client_name: String,
@@ -50,12 +54,18 @@ impl HelloText {
     /// What can be read of it; a malformed one is the core's to refuse.
     pub(crate) fn read(payload: &[u8]) -> Self {
         let Ok(hello) = Hello::decode(payload) else {
-            return Self { client_name: String::new(), capabilities: Vec::new(), version: 0 };
+            return Self {
+                client_name: String::new(),
+                capabilities: Vec::new(),
+                version: 0,
+            };
         };
         let capabilities = hello.capabilities();
         Self {
             client_name: String::from_utf8_lossy(hello.client_name).into_owned(),
-            capabilities: capabilities.map(|c| format!("{}/{}", String::from_utf8_lossy(c.name), c.version)).collect(),
+            capabilities: capabilities
+                .map(|c| format!("{}/{}", String::from_utf8_lossy(c.name), c.version))
+                .collect(),
             version: hello.version,
         }
     }
@@ -87,13 +97,18 @@ impl PeerHandle {
         let link = &self.inner.link;
         link.with_peer(|peer| {
             let protocol = |index: u8| link.host.protocols.get(usize::from(index));
-            peer.shared().iter().filter_map(|entry| Some(protocol(entry.subprotocol)?.capability())).collect()
+            peer.shared()
+                .iter()
+                .filter_map(|entry| Some(protocol(entry.subprotocol)?.capability()))
+                .collect()
         })
     }
 
     /// The first message code of the protocol with this index in the host's list, if it is shared.
     pub fn offset(&self, protocol: usize) -> Option<u32> {
-        self.inner.link.with_peer(|peer| peer.shared().offset(protocol))
+        self.inner
+            .link
+            .with_peer(|peer| peer.shared().offset(protocol))
     }
 
     /// Whether the remote dialled us.
@@ -139,7 +154,10 @@ impl PeerHandle {
 
     /// The last measured round trip of Ping and Pong.
     pub fn round_trip(&self) -> Option<Duration> {
-        self.inner.link.with_peer(Peer::round_trip).map(to_std_duration)
+        self.inner
+            .link
+            .with_peer(Peer::round_trip)
+            .map(to_std_duration)
     }
 
     /// How many of our Pings were answered by a Pong.
@@ -149,21 +167,27 @@ impl PeerHandle {
 
     /// Traffic of the protocol with this index in the host's list, in this session.
     pub fn traffic(&self, protocol: usize) -> Traffic {
-        self.inner.counters.get(protocol).map(Counters::traffic).unwrap_or_default()
+        self.inner
+            .counters
+            .get(protocol)
+            .map(Counters::traffic)
+            .unwrap_or_default()
     }
 
     /// What go-ethereum's `admin_peers` tells of a peer.
     pub fn info(&self) -> PeerInfo {
         let inner = &self.inner;
-        let address = |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
+        let address =
+            |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
         let protocols = inner.link.host.protocols.iter().enumerate();
         let shared = protocols.filter(|(index, _)| self.offset(*index).is_some());
         PeerInfo {
-            enode: crate::enode::Enode::from_socket(inner.id, inner.remote).to_string(),
-            id: crate::hex::encode(&keccak256(&[&inner.id.0])),
+            enr: None,
+            enode: Enode::new(inner.id, inner.remote.unwrap_or(NOWHERE)).to_string(),
+            id: IdHash(keccak256(&[&inner.id.0])),
             name: inner.client_name.clone(),
             caps: inner.capabilities.clone(),
-            network: PeerNetwork {
+            network: NetworkInfo {
                 local_address: address(inner.local),
                 remote_address: address(inner.remote),
                 inbound: inner.inbound,
@@ -172,8 +196,13 @@ impl PeerHandle {
             },
             protocols: shared
                 .map(|(_, protocol)| {
-                    let info = protocol.peer_info.as_ref().and_then(|info| info(&inner.id));
-                    (protocol.capability().name.to_string(), info.unwrap_or_else(|| "unknown".into()))
+                    let info = match &protocol.peer_info {
+                        None => ProtocolInfo::Unknown,
+                        Some(info) => {
+                            info(&inner.id).map_or(ProtocolInfo::Handshake, ProtocolInfo::Known)
+                        }
+                    };
+                    (protocol.capability().name.to_string(), info)
                 })
                 .collect(),
         }
@@ -182,6 +211,9 @@ impl PeerHandle {
 
 impl std::fmt::Debug for PeerHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PeerHandle").field("id", &self.inner.id).field("name", &self.inner.client_name).finish()
+        f.debug_struct("PeerHandle")
+            .field("id", &self.inner.id)
+            .field("name", &self.inner.client_name)
+            .finish()
     }
 }

@@ -42,7 +42,12 @@ impl Protocol {
         run: impl Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync + 'static,
     ) -> Result<Self, InvalidName> {
         let core = capability::Protocol::new(name, version, length, DEFAULT_INBOX)?;
-        Ok(Self { core, run: Arc::new(run), node_info: None, peer_info: None })
+        Ok(Self {
+            core,
+            run: Arc::new(run),
+            node_info: None,
+            peer_info: None,
+        })
     }
 
     /// The largest payload accepted, in bytes; a larger one is skipped and reported as oversize. Default: 16 777 215.
@@ -76,7 +81,10 @@ impl Protocol {
 
     /// What this protocol tells of one of its peers, for [`PeerInfo`](crate::info::PeerInfo).
     #[must_use]
-    pub fn peer_info(mut self, info: impl Fn(&NodeId) -> Option<Value> + Send + Sync + 'static) -> Self {
+    pub fn peer_info(
+        mut self,
+        info: impl Fn(&NodeId) -> Option<Value> + Send + Sync + 'static,
+    ) -> Self {
         self.peer_info = Some(Arc::new(info));
         self
     }
@@ -89,7 +97,9 @@ impl Protocol {
 
 impl fmt::Debug for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Protocol").field("core", &self.core).finish_non_exhaustive()
+        f.debug_struct("Protocol")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +115,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with this reason; `text` goes to the log.
     pub fn new(reason: DisconnectReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self {
+            reason,
+            text: text.into(),
+        }
     }
 
     /// The Disconnect reason.
@@ -117,9 +130,17 @@ impl Failure {
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let any: &dyn Any = &error;
-        let is_breach = any.is::<rlp::DecoderError>() || any.downcast_ref() == Some(&WriteError::InvalidCode);
-        let reason = if is_breach { DisconnectReason::PROTOCOL_ERROR } else { DisconnectReason::SUBPROTOCOL_ERROR };
-        Self { reason, text: error.to_string() }
+        let is_breach =
+            any.is::<rlp::DecoderError>() || any.downcast_ref() == Some(&WriteError::InvalidCode);
+        let reason = if is_breach {
+            DisconnectReason::PROTOCOL_ERROR
+        } else {
+            DisconnectReason::SUBPROTOCOL_ERROR
+        };
+        Self {
+            reason,
+            text: error.to_string(),
+        }
     }
 }
 

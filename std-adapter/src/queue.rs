@@ -41,11 +41,19 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(inbox: usize, message_limit: u32, overflow: Overflow) -> Self {
-        Self { state: Mutex::default(), inbox, message_limit, overflow }
+        Self {
+            state: Mutex::default(),
+            inbox,
+            message_limit,
+            overflow,
+        }
     }
 
     /// The next message, or the cause once the session closes and none is left.
-    pub(crate) fn poll_next(&self, cx: Option<&mut Context<'_>>) -> Poll<Result<Queued, CloseReason>> {
+    pub(crate) fn poll_next(
+        &self,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<Queued, CloseReason>> {
         let mut state = self.lock();
         let Some(next) = state.messages.pop_front() else {
             let State { reader, closed, .. } = &mut *state;
@@ -110,18 +118,33 @@ impl<O: Observer> Inboxes for Queues<O> {
     type Slot = OpenSlot;
 
     fn open(&mut self, subprotocol: usize, length: u32) -> Admit<OpenSlot> {
-        let Some(queue) = self.queues.get(subprotocol) else { return Admit::Drop };
+        let Some(queue) = self.queues.get(subprotocol) else {
+            return Admit::Drop;
+        };
         let oversize = length > queue.message_limit;
         let room = MESSAGE_COST + if oversize { 0 } else { length as usize };
         let state = queue.lock();
         // An empty inbox takes any message within the limit, so that one larger than the inbox can pass.
-        let waiting = state.bytes.saturating_add(state.messages.len().saturating_mul(MESSAGE_COST));
+        let waiting = state
+            .bytes
+            .saturating_add(state.messages.len().saturating_mul(MESSAGE_COST));
         let fits = state.messages.is_empty() || waiting.saturating_add(room) <= queue.inbox;
         drop(state);
         let mut memory = Reservation::empty(Arc::clone(&self.memory));
         if fits && memory.grow(MESSAGE_COST) {
-            let slot = OpenSlot { subprotocol, bytes: Vec::new(), filled: 0, length: length as usize, oversize, memory };
-            return if oversize { Admit::Oversize(slot) } else { Admit::Open(slot) };
+            let slot = OpenSlot {
+                subprotocol,
+                bytes: Vec::new(),
+                filled: 0,
+                length: length as usize,
+                oversize,
+                memory,
+            };
+            return if oversize {
+                Admit::Oversize(slot)
+            } else {
+                Admit::Open(slot)
+            };
         }
         match queue.overflow {
             Overflow::Drop => Admit::Drop,
@@ -130,10 +153,17 @@ impl<O: Observer> Inboxes for Queues<O> {
         }
     }
 
-    fn with<R>(&mut self, slot: &mut OpenSlot, room: usize, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
+    fn with<R>(
+        &mut self,
+        slot: &mut OpenSlot,
+        room: usize,
+        f: impl FnOnce(&mut Window<'_>) -> R,
+    ) -> R {
         let wanted = slot.filled.saturating_add(room).min(slot.length);
         if wanted > slot.bytes.len() {
-            let grown = wanted.max(slot.bytes.len().saturating_mul(2)).min(slot.length);
+            let grown = wanted
+                .max(slot.bytes.len().saturating_mul(2))
+                .min(slot.length);
             slot.memory.extend(grown - slot.bytes.len());
             slot.bytes.reserve_exact(grown - slot.bytes.len());
             slot.bytes.resize(grown, 0);
@@ -145,11 +175,17 @@ impl<O: Observer> Inboxes for Queues<O> {
     }
 
     fn commit(&mut self, mut slot: OpenSlot, meta: Meta) {
-        let Some(queue) = self.queues.get(slot.subprotocol) else { return };
+        let Some(queue) = self.queues.get(slot.subprotocol) else {
+            return;
+        };
         slot.bytes.truncate(slot.filled);
         let subprotocol = slot.subprotocol;
         let payload = (!slot.oversize).then_some(slot.bytes);
-        let message = Queued { meta, payload, _memory: slot.memory };
+        let message = Queued {
+            meta,
+            payload,
+            _memory: slot.memory,
+        };
         // Before it is visible: its reader must not be seen to answer what nobody saw arrive.
         self.observer.received(subprotocol, &meta);
         let mut state = queue.lock();

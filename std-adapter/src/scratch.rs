@@ -38,7 +38,9 @@ pub(crate) fn compress(payload: &[&[u8]], frame: &mut Vec<u8>) {
             [] => &[][..],
             [one] => one,
             several => {
-                several.iter().for_each(|slice| joined.extend_from_slice(slice));
+                several
+                    .iter()
+                    .for_each(|slice| joined.extend_from_slice(slice));
                 &joined[..]
             }
         };

@@ -31,7 +31,10 @@ impl Turns {
         state.queue.push_back(ticket);
         while state.queue.front() != Some(&ticket) {
             let Some(deadline) = deadline else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let left = deadline.saturating_duration_since(Instant::now());
@@ -39,7 +42,11 @@ impl Turns {
                 state.queue.retain(|waiting| *waiting != ticket);
                 return None;
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         Some(Turn(self, ticket))
     }
