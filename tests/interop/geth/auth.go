@@ -35,7 +35,8 @@ func coordinates(x, y []byte) []byte {
 type packetSpec struct {
 	// Bad is what is wrong with it: nothing (valid), the ECIES point (offcurve, range, zero,
 	// prefix, mac), a point inside the body (body_offcurve, body_range, body_zero), the body itself
-	// (signature, nonce_short, list_short, not_rlp, empty), or its frame (short, oversize, garbage).
+	// (signature, nonce_short, list_short, not_rlp, empty), or the whole of it (short,
+	// short_sealed, oversize, garbage).
 	Bad string `json:"bad"`
 	// Pad is the number of zero bytes after the body. Default: 150.
 	Pad *int `json:"pad"`
@@ -44,7 +45,7 @@ type packetSpec struct {
 	// Extra integers at the end of the body's list.
 	Extra int `json:"extra"`
 	// Size of a packet that is oversize or garbage: what its prefix says and how much follows.
-	// Default: 65535 and 400.
+	// Default: 65535 and 400. For short_sealed the size of the encrypted part, IV included.
 	Size int `json:"size"`
 }
 
@@ -91,6 +92,9 @@ func (p packetSpec) build(body []any, point int, remote *ecdsa.PublicKey) ([]byt
 	if packet, err := p.unsealed(); packet != nil || err != nil {
 		return packet, err
 	}
+	if p.Bad == "short_sealed" {
+		return sealShort(remote, p.Size)
+	}
 	version := uint64(4)
 	if p.Version != nil {
 		version = *p.Version
@@ -110,7 +114,7 @@ func (p packetSpec) build(body []any, point int, remote *ecdsa.PublicKey) ([]byt
 		body = body[:len(body)-1]
 	case "not_rlp":
 		plain = append(plain, bytes.Repeat([]byte{0xff}, 200)...)
-	case "", "valid", "offcurve", "range", "zero", "prefix", "mac", "empty", "short":
+	case "", "valid", "offcurve", "range", "zero", "prefix", "mac", "empty":
 	default:
 		return nil, fmt.Errorf("bad %q is not known", p.Bad)
 	}

@@ -203,7 +203,8 @@ func (l *lane) count(t *tally, size int) {
 func (l *lane) stats() object {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return object{"received": l.received.fields(), "sent": l.sent.fields(), "offset": l.offset}
+	sent := object{"count": l.sent.Count, "bytes": l.sent.Bytes}
+	return object{"received": l.received.fields(), "sent": sent, "offset": l.offset}
 }
 
 func (l *lane) receivedCount() uint64 {

@@ -324,4 +324,3 @@ func (n *node) stopStreams() {
 	close(n.stop)
 	n.stop = make(chan struct{})
 }
-
