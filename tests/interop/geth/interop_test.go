@@ -16,7 +16,7 @@ type driver struct {
 	in     *io.PipeWriter
 	events chan map[string]any
 	ready  map[string]any
-	tag    int
+	kept   []map[string]any
 }
 
 func start(t *testing.T, run func([]byte, io.Reader, *output) error, config string) *driver {
@@ -55,9 +55,15 @@ func start(t *testing.T, run func([]byte, io.Reader, *output) error, config stri
 	return d
 }
 
-// await skips to the next event of a kind.
+// await takes the next event of a kind and keeps those before it for later.
 func (d *driver) await(kind string) map[string]any {
 	d.t.Helper()
+	for i, event := range d.kept {
+		if event["event"] == kind {
+			d.kept = append(d.kept[:i], d.kept[i+1:]...)
+			return event
+		}
+	}
 	timeout := time.After(20 * time.Second)
 	for {
 		select {
@@ -68,9 +74,9 @@ func (d *driver) await(kind string) map[string]any {
 			if event["event"] == kind {
 				return event
 			}
-			d.t.Log("passed over:", event)
+			d.kept = append(d.kept, event)
 		case <-timeout:
-			d.t.Fatalf("no %s", kind)
+			d.t.Fatalf("no %s, only %v", kind, d.kept)
 		}
 	}
 }
@@ -179,6 +185,7 @@ func TestRefusals(t *testing.T) {
 	want(t, useless.try(`{"cmd":"dial","enode":%q}`, b.ready["enode"]), map[string]any{"ok": false, "reason": 3})
 	want(t, b.await("setup_failed"), map[string]any{"stage": "rejected", "reason": 3})
 	first.do(`{"cmd":"dial","enode":%q}`, b.ready["enode"])
+	b.await("peer_added")
 	want(t, second.try(`{"cmd":"dial","enode":%q}`, b.ready["enode"]), map[string]any{"ok": false, "reason": 4})
 	want(t, b.await("setup_failed"), map[string]any{"stage": "rejected", "reason": 4, "peer": second.ready["id"]})
 	b.do(`{"cmd":"add_trusted","enode":%q}`, second.ready["enode"])
@@ -191,14 +198,13 @@ func TestRawSession(t *testing.T) {
 	closed := func(fields map[string]any) {
 		t.Helper()
 		want(t, r.do(`{"cmd":"read_until_close","quiet":true}`), fields)
+		b.await("peer_dropped")
 	}
 
 	connect()
 	want(t, r.do(`{"cmd":"session"}`), map[string]any{"snappy": true})
-	r.do(`{"cmd":"send","code":24,"text":"hello"}`)
-	b.await("protocol_started")
-	// echo/1 is the third of bench/1 (8 codes), chat/1 (1 code), but only echo is shared here.
-	r.do(`{"cmd":"send","code":16,"text":"hello"}`)
+	// Only echo/1 is shared, so it has the codes 16 and 17, and there are no others.
+	r.do(`{"cmd":"send","code":18,"text":"hello"}`)
 	closed(map[string]any{"ending": "eof"})
 
 	connect()

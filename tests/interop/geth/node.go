@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -171,7 +172,7 @@ func (n *node) protocol(config protocolConfig) p2p.Protocol {
 		},
 		NodeInfo: func() any { return object{"behaviour": config.Behaviour, "length": config.Length} },
 		PeerInfo: func(id enode.ID) any {
-			if l, err := n.lane(id.String(), config.Name); err == nil {
+			if l, err := n.findLane(id.String(), config.Name); err == nil {
 				return object{"version": l.config.Version, "received": l.receivedCount()}
 			}
 			return nil
@@ -228,9 +229,28 @@ func (n *node) removeLane(l *lane) {
 	}
 }
 
-// lane finds the one running subprotocol that the selectors fit. A peer is given by the
-// beginning of its id or public key, a protocol by name or name/version; empty fits all.
+// patience is how long a command waits for a session that is being set up.
+const patience = 5 * time.Second
+
+// waitFor repeats a search until it finds something, is told why it never will, or patience ends.
+func waitFor[T any](find func() (*T, error)) (*T, error) {
+	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		found, err := find()
+		if err == nil || !errors.Is(err, errNone) || time.Now().After(until) {
+			return found, err
+		}
+	}
+}
+
+var errNone = errors.New("nothing fits")
+
+// lane finds the one running subprotocol that the selectors fit, and waits for it. A peer is
+// given by the beginning of its id or public key, a protocol by name or name/version; empty fits all.
 func (n *node) lane(peer, protocol string) (*lane, error) {
+	return waitFor(func() (*lane, error) { return n.findLane(peer, protocol) })
+}
+
+func (n *node) findLane(peer, protocol string) (*lane, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var found *lane
@@ -244,13 +264,17 @@ func (n *node) lane(peer, protocol string) (*lane, error) {
 		found = l
 	}
 	if found == nil {
-		return nil, fmt.Errorf("no subprotocol fits peer %q protocol %q", peer, protocol)
+		return nil, fmt.Errorf("%w: peer %q protocol %q", errNone, peer, protocol)
 	}
 	return found, nil
 }
 
-// peer finds the one connected peer that the selector fits.
+// peer finds the one connected peer that the selector fits, and waits for it.
 func (n *node) peer(selector string) (*p2p.Peer, error) {
+	return waitFor(func() (*p2p.Peer, error) { return n.findPeer(selector) })
+}
+
+func (n *node) findPeer(selector string) (*p2p.Peer, error) {
 	var found *p2p.Peer
 	for _, peer := range n.server.Peers() {
 		if fits(peer, selector) {
@@ -261,7 +285,7 @@ func (n *node) peer(selector string) (*p2p.Peer, error) {
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("no peer fits %q", selector)
+		return nil, fmt.Errorf("%w: peer %q", errNone, selector)
 	}
 	return found, nil
 }
