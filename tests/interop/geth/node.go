@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/p2p"
@@ -40,7 +41,8 @@ type node struct {
 	mu    sync.Mutex
 	lanes []*lane
 	stop  chan struct{}
-	feed  sync.WaitGroup
+	// live counts sessions that were reported added and not yet dropped.
+	live atomic.Int64
 }
 
 var behaviours = []string{"echo", "bench", "chat", "sink", "count", "return", "fail", "failreason"}
@@ -129,9 +131,7 @@ func startNode(config peerConfig, out *output) (*node, error) {
 	if err := server.Start(); err != nil {
 		return nil, err
 	}
-	n.feed.Add(1)
 	go func() {
-		defer n.feed.Done()
 		for {
 			select {
 			case ev := <-events:
@@ -184,6 +184,7 @@ func (n *node) protocol(config protocolConfig) p2p.Protocol {
 func (n *node) onPeerEvent(ev *p2p.PeerEvent) {
 	switch ev.Type {
 	case p2p.PeerEventTypeAdd:
+		n.live.Add(1)
 		fields := object{"peer": ev.Peer.String(), "remote": ev.RemoteAddress, "local": ev.LocalAddress}
 		// A session that ended at once is no longer listed, and then has no details.
 		for _, peer := range n.server.Peers() {
@@ -207,8 +208,12 @@ func (n *node) onPeerEvent(ev *p2p.PeerEvent) {
 			if reason, ok := discReason(err); ok {
 				fields["reason"] = reason
 			}
+		} else if reason, ok := reasonNamed(ev.Error); ok {
+			// A server that stops does not log it.
+			fields["reason"] = reason
 		}
 		n.out.emit("peer_dropped", fields)
+		n.live.Add(-1)
 	}
 }
 
@@ -336,10 +341,14 @@ func runPeer(config []byte, in io.Reader, out *output) error {
 	return err
 }
 
-// close stops all streams, then the server, which tells its peers ClientQuitting.
+// close stops all streams, then the server, which tells its peers ClientQuitting, and
+// waits until each drop is reported.
 func (n *node) close() {
 	n.stopStreams()
 	n.server.Stop()
+	for until := time.Now().Add(patience); n.live.Load() > 0 && time.Now().Before(until); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (n *node) stopStreams() {

@@ -17,6 +17,16 @@ func discReason(err error) (int, bool) {
 	return 0, false
 }
 
+// reasonNamed is the disconnect reason that go-ethereum writes so.
+func reasonNamed(text string) (int, bool) {
+	for reason := range 256 {
+		if p2p.DiscReason(reason).Error() == text {
+			return reason, true
+		}
+	}
+	return 0, false
+}
+
 func errorText(err error) any {
 	if err == nil {
 		return nil
