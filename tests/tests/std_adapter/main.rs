@@ -4,6 +4,7 @@ mod enode;
 mod info;
 mod key_file;
 mod memory;
+mod session;
 mod throttle;
 mod time;
 mod timer;
