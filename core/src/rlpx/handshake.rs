@@ -43,7 +43,8 @@ pub enum Role {
     Recipient,
 }
 
-/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop.
+/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop; the bytes that it was
+/// made from are the caller's to wipe.
 ///
 /// If one of the two secrets in it is zero or not below the group order, the handshake fails: with a sound generator that does
 /// not happen (2^-127), and a broken one must not go unnoticed.
