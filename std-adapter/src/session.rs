@@ -422,7 +422,8 @@ impl<'l> Frames<'l> {
             observer: Told(peer.clone()),
         };
         while link.close_reason().is_none() {
-            if self.unread.is_empty() && !self.fill(reader) {
+            // A message that waited for room is opened even if nothing of it is unread yet.
+            if self.unread.is_empty() && !self.receive.is_held() && !self.fill(reader) {
                 break;
             }
             let bytes = &mut self.buffer[self.unread.clone()];
