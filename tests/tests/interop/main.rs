@@ -1,0 +1,3 @@
+//! Live sessions with go-ethereum.
+mod local;
+mod polite;
