@@ -1,10 +1,12 @@
 //! Our side of a session with the go-ethereum peer.
+use std::cell::OnceCell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_std::enode::Enode;
@@ -13,6 +15,7 @@ use devp2p_std::peer::PeerHandle;
 use devp2p_std::protocol::Protocol;
 use devp2p_std::session::{Candidate, Report, Session};
 use devp2p_tests::geth::{BOUND, Geth};
+use serde_json::json;
 
 /// Begins a host with an identity of its own.
 pub(crate) fn host() -> Builder {
@@ -48,10 +51,19 @@ pub(crate) fn echo() -> Protocol {
     .expect("a valid name")
 }
 
+/// Whether the session ended with its connection: by an end of the stream or an error, which of them is chance.
+pub(crate) fn is_broken(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Transport(TransportError::EndOfStream | TransportError::Io)
+    )
+}
+
 /// One session that runs in a thread.
 pub(crate) struct Running {
     report: Receiver<Report>,
     peers: Receiver<PeerHandle>,
+    peer: OnceCell<PeerHandle>,
 }
 
 impl Running {
@@ -75,13 +87,20 @@ impl Running {
                 Ok(())
             }));
         });
-        Self { report, peers }
+        Self {
+            report,
+            peers,
+            peer: OnceCell::new(),
+        }
     }
 
     /// The peer, once the session is active.
     pub(crate) fn peer(&self) -> PeerHandle {
-        let peer = self.peers.recv_timeout(BOUND);
-        peer.expect("the session becomes active")
+        let arrives = || self.peers.recv_timeout(BOUND);
+        let peer = self
+            .peer
+            .get_or_init(|| arrives().expect("the session becomes active"));
+        peer.clone()
     }
 
     /// How it ended.
@@ -101,6 +120,46 @@ pub(crate) fn dial_as(host: &Arc<Host>, geth: &Geth, id: NodeId) -> Running {
     let stream = TcpStream::connect(geth.address()).expect("a connection");
     Running::new(Session::dial(host, stream, id).expect("a session"))
 }
+
+/// Who dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialler {
+    Us,
+    Them,
+}
+
+/// Starts a session.
+pub(crate) fn connect(dialler: Dialler, host: &Arc<Host>, geth: &Geth) -> Running {
+    match dialler {
+        Dialler::Us => dial(host, geth),
+        Dialler::Them => {
+            let listening = Listening::new();
+            let tag = geth.begin(json!({"cmd": "dial", "enode": listening.enode(host)}));
+            let session = listening.accept(host);
+            // A session may fail on purpose.
+            geth.done(tag);
+            session
+        }
+    }
+}
+
+/// Makes two tests of each function: one in which we dial, one in which we are dialled.
+macro_rules! both_ways {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn dialling() {
+                super::$name(crate::local::Dialler::Us);
+            }
+
+            #[test]
+            fn accepting() {
+                super::$name(crate::local::Dialler::Them);
+            }
+        }
+    )+};
+}
+pub(crate) use both_ways;
 
 /// A listener on our side.
 pub(crate) struct Listening(TcpListener);
