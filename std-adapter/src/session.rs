@@ -531,12 +531,14 @@ impl Observer for Told {
         let Some(capability) = protocol.map(Protocol::capability) else {
             return;
         };
-        link.host.events.send(|| PeerEvent::MessageReceived {
-            peer: self.0.id(),
-            capability,
-            code: meta.code,
-            length: meta.length,
-        });
+        link.host
+            .events
+            .send_message(|| PeerEvent::MessageReceived {
+                peer: self.0.id(),
+                capability,
+                code: meta.code,
+                length: meta.length,
+            });
     }
 
     fn dropped(&self, subprotocol: usize, _meta: &Meta) {
