@@ -97,10 +97,6 @@ pub enum Event {
     Closed(CloseReason),
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no allocator, and each session has one"
-)]
 #[derive(Debug)]
 enum Phase {
     Handshake {
@@ -148,7 +144,7 @@ impl Write {
 ///    [`wants_input`](Self::wants_input); and the transport's end to [`handle_end`](Self::handle_end);
 /// 2. writes what [`output`](Self::output) holds to the transport, and says so by
 ///    [`consume_output`](Self::consume_output);
-/// 3. calls [`poll`](Self::poll) until `None` after each of these, and when [`poll_at`](Self::poll_at) says so;
+/// 3. calls [`poll`](Self::poll) until `None` after each of these, after reading, and when [`poll_at`](Self::poll_at) says so;
 /// 4. then wakes what [`next_wake`](Self::next_wake) returns.
 #[derive(Debug)]
 pub struct Session<'a, const N: usize = 4> {
@@ -161,6 +157,8 @@ pub struct Session<'a, const N: usize = 4> {
     table: &'a mut [u16],
     /// The ring still holds the handshake's packet, which is not whole blocks: nothing is sealed after it before it left.
     unaligned: bool,
+    /// A message was taken from an inbox since a message last found none to wait in.
+    popped: bool,
     was_active: bool,
     was_closed: bool,
 }
@@ -247,6 +245,7 @@ impl<'a, const N: usize> Session<'a, N> {
             key,
             local,
             unaligned: true,
+            popped: false,
             was_active: false,
             was_closed: false,
         })
@@ -287,7 +286,7 @@ impl<'a, const N: usize> Session<'a, N> {
             return 0;
         };
         let mut consumed = 0;
-        while consumed < bytes.len() && !self.peer.is_closing() {
+        while (consumed < bytes.len() || live.receive.is_held()) && !self.peer.is_closing() {
             let Some(rest) = bytes.get_mut(consumed..) else {
                 break;
             };
@@ -531,6 +530,7 @@ impl<'a, const N: usize> Session<'a, N> {
     /// Removes the first waiting message of `subprotocol`.
     pub fn pop(&mut self, subprotocol: usize) {
         self.inboxes.pop(subprotocol);
+        self.popped = true;
     }
 
     /// Ready when a message waits for `subprotocol`; with the cause once the session closes and none is left.
@@ -585,6 +585,7 @@ impl<'a, const N: usize> Session<'a, N> {
     /// nothing more to do now. Work is bounded by one point multiplication.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
         let authenticated = self.step_handshake(now);
+        self.resume(now);
         self.peer.handle_timeout(now);
         self.seal_control(now);
         if self.peer.is_closing() && !matches!(self.phase, Phase::Live(_)) {
@@ -654,6 +655,20 @@ impl<'a, const N: usize> Session<'a, N> {
         }
     }
 
+    /// Opens the inbox for the message that waits for one, if there is room now: holding back ends with the room, not with
+    /// the remote's next byte.
+    fn resume(&mut self, now: Instant) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if core::mem::take(&mut self.popped)
+            && live.receive.could_open(&mut self.inboxes)
+            && live.receive.is_held()
+        {
+            self.handle_frames(now, &mut []);
+        }
+    }
+
     /// Whether the ring has room for the control message that wants to go out.
     fn has_room_for_control(&self) -> bool {
         let length = if self.peer.has_said_hello() {
@@ -661,7 +676,7 @@ impl<'a, const N: usize> Session<'a, N> {
         } else {
             self.local.hello_length()
         };
-        self.ring.free() >= frame_length(1 + length) && !(self.unaligned && !self.ring.is_empty())
+        self.ring.free() >= frame_length(1 + length) && (!self.unaligned || self.ring.is_empty())
     }
 
     fn seal_control(&mut self, now: Instant) {
@@ -707,7 +722,9 @@ impl<'a, const N: usize> Session<'a, N> {
             || (self.peer.state() == State::Closed && !self.was_closed)
             || (self.peer.state() == State::Closing && !matches!(self.phase, Phase::Live(_)))
             || self.peer.may_half_close();
-        if computes || can_send || untold {
+        let resumes =
+            self.popped && matches!(&self.phase, Phase::Live(live) if live.receive.is_held());
+        if computes || can_send || untold || resumes {
             PollAt::Now
         } else {
             self.peer.poll_at()

@@ -502,7 +502,8 @@ impl Link {
         let (code, code_length) = rlp::encode_code(code.0);
         frame.resize(HEADER_LENGTH, 0);
         frame.extend_from_slice(&code[..code_length]);
-        if self.with_peer(Peer::compresses) {
+        // Not `compresses`: our Hello may still wait to be sent, but it goes before any message.
+        if self.with_peer(Peer::decompresses) {
             scratch::compress(payload, frame);
         } else {
             payload

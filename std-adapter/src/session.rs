@@ -455,7 +455,8 @@ impl<'l> Frames<'l> {
             observer: Told(peer.clone()),
         };
         while link.close_reason().is_none() {
-            if self.unread.is_empty() && !self.fill(reader) {
+            // A message that waited for room is opened even if nothing of it is unread yet.
+            if self.unread.is_empty() && !self.receive.is_held() && !self.fill(reader) {
                 break;
             }
             let bytes = &mut self.buffer[self.unread.clone()];
@@ -555,7 +556,8 @@ struct Tasks {
 
 #[derive(Default)]
 struct Done {
-    count: Mutex<usize>,
+    /// Whose run closures returned, in that order. Their threads end at once.
+    returned: Mutex<Vec<Capability>>,
     changed: Condvar,
 }
 
@@ -577,7 +579,9 @@ impl Tasks {
                     let result = catch_unwind(AssertUnwindSafe(|| run(&mut subprotocol)));
                     drop(subprotocol);
                     link.close(cause(index, capability, result));
-                    *done.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                    let mut returned = done.returned.lock().unwrap_or_else(PoisonError::into_inner);
+                    returned.push(capability);
+                    drop(returned);
                     done.changed.notify_all();
                 });
             match thread {
@@ -596,32 +600,26 @@ impl Tasks {
 
     /// Joins every thread that ends within `timeout`; returns the others' capabilities.
     fn join(&mut self, timeout: Duration) -> Vec<Capability> {
-        let count = self
+        let returned = self
             .done
-            .count
+            .returned
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let all = self.running.len();
         let waited = self
             .done
             .changed
-            .wait_timeout_while(count, timeout, |count| *count < all);
-        drop(waited);
-        let (mut stuck, mut joined) = (Vec::new(), Vec::new());
+            .wait_timeout_while(returned, timeout, |returned| returned.len() < all);
+        let returned = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
+        let mut stuck = Vec::new();
         for (capability, thread) in mem::take(&mut self.running) {
-            if thread.is_finished() {
-                joined.push(thread)
+            if returned.contains(&capability) {
+                let _ = thread.join();
             } else {
-                stuck.push((capability, thread))
+                stuck.push(capability);
             }
         }
-        for thread in joined {
-            let _ = thread.join();
-        }
         stuck
-            .into_iter()
-            .map(|(capability, _)| capability)
-            .collect()
     }
 }
 

@@ -1,1 +1,2 @@
 //! Harness shared by the system tests.
+pub mod geth;

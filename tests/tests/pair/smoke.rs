@@ -80,7 +80,7 @@ fn two_sessions_agree_and_exchange_messages() {
         pump(now, &mut b, &mut a);
     }
     assert_eq!(active, 2);
-    let payload: Vec<u8> = (0..3000u32).map(|i| (i * i >> 7) as u8).collect();
+    let payload: Vec<u8> = (0..3000u32).map(|i| ((i * i) >> 7) as u8).collect();
     let mut write = Write::new(0, LocalCode(1));
     let mut done = false;
     for _ in 0..100 {
