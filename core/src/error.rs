@@ -216,6 +216,8 @@ pub enum WriteError {
     },
     /// The protocol is not shared with this remote.
     NotShared,
+    /// The write could not begin in the time that the caller gave it; nothing was sent.
+    TimedOut,
 }
 
 impl fmt::Display for WriteError {
@@ -228,6 +230,7 @@ impl fmt::Display for WriteError {
                 write!(f, "the message cannot be sent now ({free} bytes free)")
             }
             Self::NotShared => f.write_str("the remote does not share this protocol"),
+            Self::TimedOut => f.write_str("the write could not begin in the given time"),
         }
     }
 }

@@ -44,14 +44,8 @@ impl<'a> Window<'a> {
 
     /// Appends as much of `from` as there is room for; returns how many bytes that was.
     pub fn push(&mut self, from: &[u8]) -> usize {
-        let n = from.len().min(self.room());
-        if let (Some(to), Some(from)) = (
-            self.bytes.get_mut(self.filled..self.filled + n),
-            from.get(..n),
-        ) {
-            to.copy_from_slice(from);
-            self.filled += n;
-        }
+        let n = copy(self.bytes.get_mut(self.filled..).unwrap_or_default(), from);
+        self.filled += n;
         n
     }
 
@@ -78,6 +72,16 @@ impl<'a> Window<'a> {
 /// cost flash, and gain nothing.
 pub(crate) const WIDE: bool = cfg!(target_pointer_width = "64");
 
+/// Copies as many bytes as both have; returns how many. Unlike `copy_from_slice` it links no panic. Not inlined, it is known
+/// that the two do not overlap: where speed is asked for, the loop becomes a `memcpy`.
+#[inline(never)]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    to.len().min(from.len())
+}
+
 /// Repeats the first `offset` bytes of `bytes` over the `length` bytes after them.
 fn repeat_plain(bytes: &mut [u8], offset: usize, length: usize) {
     let Some(bytes) = bytes.get_mut(..offset + length) else {
@@ -86,12 +90,8 @@ fn repeat_plain(bytes: &mut [u8], offset: usize, length: usize) {
     // What was copied extends the pattern, so the pieces double.
     let mut have = offset;
     while have < bytes.len() {
-        let n = have.min(bytes.len() - have);
         let (from, to) = bytes.split_at_mut(have);
-        for (to, from) in to.iter_mut().zip(from.iter().take(n)) {
-            *to = *from;
-        }
-        have += n;
+        have += copy(to, from);
     }
 }
 
@@ -153,21 +153,21 @@ impl Window<'_> {
     }
 
     /// Appends the first `length` bytes of `from`. Returns false, having written nothing, if there are fewer, or if there is no
-    /// room. A short piece is moved as 16 bytes where possible, so room after the payload can be overwritten.
+    /// room. A short piece is moved as 32 bytes where possible, so room after the payload can be overwritten.
     #[inline(always)]
     pub(crate) fn push_short(&mut self, from: &[u8], length: usize) -> bool {
         let Some(to) = self.bytes.get_mut(self.filled..) else {
             return false;
         };
-        if length <= 16
-            && let Some(to) = to.first_chunk_mut::<16>()
-            && let Some(from) = from.first_chunk::<16>()
+        if length <= 32
+            && let Some(to) = to.first_chunk_mut::<32>()
+            && let Some(from) = from.first_chunk::<32>()
         {
             *to = *from;
         } else if let Some(to) = to.get_mut(..length)
             && let Some(from) = from.get(..length)
         {
-            to.copy_from_slice(from);
+            copy(to, from);
         } else {
             return false;
         }

@@ -622,6 +622,11 @@ impl<const N: usize> Peer<N> {
         self.token.is_inside_frame()
     }
 
+    /// How many of our Pings were answered by a Pong.
+    pub fn pongs(&self) -> u32 {
+        self.ping.pongs()
+    }
+
     /// The last measured round trip of Ping and Pong.
     pub fn round_trip(&self) -> Option<Duration> {
         self.ping.round_trip()

@@ -29,6 +29,7 @@ pub struct PingScheduler {
     /// When the Ping that no Pong has answered yet went out.
     sent: Option<Instant>,
     round_trip: Option<Duration>,
+    pongs: u32,
     held_since: Option<Instant>,
     pongs_owed: u8,
 }
@@ -42,6 +43,7 @@ impl PingScheduler {
             timeout,
             sent: None,
             round_trip: None,
+            pongs: 0,
             held_since: None,
             pongs_owed: 0,
         }
@@ -87,6 +89,7 @@ impl PingScheduler {
     pub fn on_pong(&mut self, now: Instant) {
         if let Some(sent) = self.sent.take() {
             self.round_trip = Some(now.saturating_since(sent));
+            self.pongs = self.pongs.wrapping_add(1);
         }
     }
 
@@ -145,6 +148,11 @@ impl PingScheduler {
             }
         }
         due
+    }
+
+    /// How many of our Pings were answered by a Pong.
+    pub fn pongs(&self) -> u32 {
+        self.pongs
     }
 
     /// The last measured round trip of Ping and Pong.

@@ -70,6 +70,9 @@ impl<const N: usize> WriteToken<N> {
         if subprotocol >= N || self.retired {
             return None;
         }
+        if self.is_held_by(subprotocol) {
+            return Some(Poll::Ready(()));
+        }
         self.waiting |= 1 << subprotocol;
         if lane_is_free && self.holder == Holder::Nobody {
             // Those who wait already come first; their wakers are called when they are granted, so here only an empty

@@ -1,1 +1,33 @@
 //! devp2p over std threads and sockets.
+//!
+//! # The layers, bottom to top
+//! * [`time`], [`timer`]: the host's clock as the core's instants, and the thread that calls when a deadline comes.
+//! * [`enode`], [`key_file`], [`info`]: a node's address, its secret, and what it tells about itself and its peers.
+//! * [`transport`]: what carries a session, split into reader, writer and closer.
+//! * [`memory`], [`throttle`], [`backoff`]: what bounds memory, inbound attempts and redials.
+//! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
+//! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
+//! * [`events`], [`counters`]: what is told of sessions.
+
+pub mod backoff;
+mod block;
+pub mod counters;
+pub mod enode;
+pub mod events;
+pub mod handle;
+mod hex;
+pub mod host;
+pub mod info;
+pub mod key_file;
+mod link;
+pub mod memory;
+pub mod peer;
+pub mod protocol;
+mod queue;
+mod scratch;
+pub mod session;
+pub mod throttle;
+pub mod time;
+pub mod timer;
+pub mod transport;
+mod turn;

@@ -55,6 +55,10 @@ pub fn parse_length(input: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     Ok(None)
 }
 
+/// By the kind of a copy's tag: its size in bytes, and which bits of its last four bytes are offset.
+const SIZES: [u8; 4] = [1, 2, 3, 5];
+const MASKS: [u32; 4] = [0, 0xFF, 0xFFFF, u32::MAX];
+
 /// Decodes the elements of one block, in pieces that may be cut anywhere, into a [`Window`].
 ///
 /// # Driving it
@@ -114,11 +118,10 @@ impl Decoder {
             return 0;
         }
         let literal = (self.literal as usize).min(input_len);
-        // The densest element is a copy of 64 bytes in a tag of 3.
-        let tags = (input_len - literal)
-            .saturating_add(usize::from(self.held))
-            .div_ceil(3);
-        tags.saturating_mul(64)
+        // The densest element is a copy of 64 bytes in a tag of 3: 22 a byte, rounded up.
+        let tags = (input_len - literal).saturating_add(usize::from(self.held));
+        tags.saturating_mul(22)
+            .saturating_add(64)
             .saturating_add(literal)
             .saturating_add(self.copy as usize)
             .min(self.remaining() as usize)
@@ -287,33 +290,30 @@ impl Decoder {
         {
             let room = self.length - produced;
             let short = u32::from(first >> 2);
-            let (size, length, offset) = match first & 3 {
-                0 => {
-                    if short >= 60 {
-                        break;
-                    }
-                    let length = short + 1;
-                    if length > room {
-                        return Err(DecodeError::TooLong);
-                    }
-                    let bytes = rest.get(1..).unwrap_or_default();
-                    if !to.push_short(bytes, length as usize) {
-                        literal = length;
-                        rest = bytes;
-                        break;
-                    }
-                    produced += length;
-                    rest = bytes.get(length as usize..).unwrap_or_default();
-                    continue;
+            if first & 3 == 0 {
+                if short >= 60 {
+                    break;
                 }
-                1 => (
-                    2,
-                    4 + (short & 7),
-                    u32::from(first >> 5) << 8 | u32::from(a),
-                ),
-                2 => (3, short + 1, u32::from_le_bytes([a, b, 0, 0])),
-                _ => (5, short + 1, u32::from_le_bytes([a, b, c, d])),
-            };
+                let length = short + 1;
+                if length > room {
+                    return Err(DecodeError::TooLong);
+                }
+                let bytes = rest.get(1..).unwrap_or_default();
+                if !to.push_short(bytes, length as usize) {
+                    literal = length;
+                    rest = bytes;
+                    break;
+                }
+                produced += length;
+                rest = bytes.get(length as usize..).unwrap_or_default();
+                continue;
+            }
+            // Which kind of copy comes next cannot be predicted: selections, not branches.
+            let near = first & 3 == 1;
+            let high = if near { u32::from(first >> 5) << 8 } else { 0 };
+            let length = if near { 4 + (short & 7) } else { short + 1 };
+            let size = SIZES[usize::from(first & 3)];
+            let offset = high | (u32::from_le_bytes([a, b, c, d]) & MASKS[usize::from(first & 3)]);
             if length > room {
                 return Err(DecodeError::TooLong);
             }
@@ -321,7 +321,7 @@ impl Decoder {
                 return Err(DecodeError::Offset);
             }
             produced += length;
-            rest = rest.get(size..).unwrap_or_default();
+            rest = rest.get(usize::from(size)..).unwrap_or_default();
         }
         let filled = to.len();
         window.fill_to(filled);

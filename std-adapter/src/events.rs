@@ -1,0 +1,129 @@
+//! What happens to peers, told to subscribers that can never stall a session.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use devp2p_core::capability::Capability;
+use devp2p_core::code::LocalCode;
+use devp2p_core::error::CloseReason;
+use devp2p_core::hello::NodeId;
+
+/// Something happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// A session became active.
+    Added {
+        /// Whose.
+        peer: NodeId,
+        /// Its client name.
+        client_name: String,
+        /// Where it is, if the transport has addresses.
+        remote: Option<SocketAddr>,
+        /// Whether it dialled us.
+        inbound: bool,
+    },
+    /// An active session ended.
+    Dropped {
+        /// Whose.
+        peer: NodeId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A message was sealed.
+    MessageSent {
+        /// To whom.
+        peer: NodeId,
+        /// Of which subprotocol.
+        capability: Capability,
+        /// Its code.
+        code: LocalCode,
+        /// Bytes of payload, uncompressed.
+        length: u32,
+    },
+    /// A message arrived whole.
+    MessageReceived {
+        /// From whom.
+        peer: NodeId,
+        /// Of which subprotocol.
+        capability: Capability,
+        /// Its code.
+        code: LocalCode,
+        /// Bytes of payload, uncompressed.
+        length: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    sender: SyncSender<PeerEvent>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The subscribers of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    subscribers: Mutex<Vec<Subscriber>>,
+    count: AtomicUsize,
+}
+
+impl Events {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
+        let (sender, receiver) = sync_channel(capacity);
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut subscribers = self
+            .subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        subscribers.push(Subscriber {
+            sender,
+            lost: Arc::clone(&lost),
+        });
+        self.count.store(subscribers.len(), Ordering::Relaxed);
+        Subscription { receiver, lost }
+    }
+
+    /// Sends what `event` makes, if anyone listens.
+    pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let event = event();
+        let mut subscribers = self
+            .subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        subscribers.retain(
+            |subscriber| match subscriber.sender.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    subscriber.lost.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+                Err(TrySendError::Disconnected(_)) => false,
+            },
+        );
+        self.count.store(subscribers.len(), Ordering::Relaxed);
+    }
+}
+
+/// A subscriber's end: events wait here up to its capacity; what comes while it is full is lost and counted.
+#[derive(Debug)]
+pub struct Subscription {
+    receiver: Receiver<PeerEvent>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Subscription {
+    /// The events that wait, and then those that come. Ends with the host.
+    pub fn receiver(&self) -> &Receiver<PeerEvent> {
+        &self.receiver
+    }
+
+    /// How many events were lost because this subscriber was full.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

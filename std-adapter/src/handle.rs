@@ -1,0 +1,357 @@
+//! What a run closure is given: its side of one subprotocol in one session.
+
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use devp2p_core::capability::Capability;
+use devp2p_core::code::LocalCode;
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, WriteError};
+
+use crate::block::{block_on, block_until};
+use crate::counters::Traffic;
+use crate::events::PeerEvent;
+use crate::link::{Link, Written};
+use crate::peer::PeerHandle;
+use crate::queue::{Queue, Queued};
+
+/// A message that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its code inside the subprotocol.
+    pub code: u32,
+    /// Its payload, uncompressed.
+    pub payload: Vec<u8>,
+    /// When its last byte had arrived.
+    pub at: Instant,
+    /// Bytes of payload as they were on the wire.
+    pub wire_length: u32,
+}
+
+impl Message {
+    /// Decodes the payload as one RLP item.
+    ///
+    /// # Errors
+    /// As the decoder says; returned from a run closure it ends the session as a breach of protocol.
+    pub fn decode<T: rlp::Decodable>(&self) -> Result<T, rlp::DecoderError> {
+        rlp::decode(&self.payload)
+    }
+}
+
+/// Why a read gave no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The session is closed and every message that came before was read.
+    Closed(CloseReason),
+    /// A message was larger than the protocol's limit, or than the buffer; its payload is lost. The session goes on.
+    Oversize {
+        /// Its code inside the subprotocol.
+        code: u32,
+        /// Bytes of its payload.
+        length: u32,
+    },
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed(reason) => write!(f, "the session is closed: {reason}"),
+            Self::Oversize { code, length } => {
+                write!(
+                    f,
+                    "a message with code {code:#04x} of {length} bytes is too large and was skipped"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// One subprotocol of one live session. Dropped when its run closure returns.
+#[derive(Debug)]
+pub struct Subprotocol {
+    writer: Writer,
+}
+
+impl Subprotocol {
+    pub(crate) fn new(peer: PeerHandle, index: usize, capability: Capability) -> Self {
+        Self {
+            writer: Writer {
+                peer,
+                index,
+                capability,
+            },
+        }
+    }
+
+    /// Name and version.
+    pub fn capability(&self) -> Capability {
+        self.writer.capability
+    }
+
+    /// The remote and the session.
+    pub fn peer(&self) -> &PeerHandle {
+        &self.writer.peer
+    }
+
+    /// A writer of this subprotocol for another thread. Writers take turns in the order in which they ask.
+    pub fn writer(&self) -> Writer {
+        self.writer.clone()
+    }
+
+    // ---- Reading ----
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] at the end; [`ReadError::Oversize`] in place of a message that was too large.
+    pub fn read(&mut self) -> Result<Message, ReadError> {
+        let queue = self.queue();
+        let next = block_on(|cx| queue.poll_next(Some(cx)));
+        self.message(next.map_err(ReadError::Closed)?)
+    }
+
+    /// Waits for the next message, at most `timeout`: then `None`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, ReadError> {
+        let queue = self.queue();
+        let deadline = Instant::now().checked_add(timeout);
+        match block_until(deadline, |cx| queue.poll_next(Some(cx))) {
+            Some(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next message if one waits.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn try_read(&mut self) -> Result<Option<Message>, ReadError> {
+        match self.queue().poll_next(None) {
+            Poll::Ready(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// Waits for the next message and copies its payload to the front of `buffer`; returns code and length.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); also [`ReadError::Oversize`] if `buffer` is too small, and the message is then lost.
+    pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<(u32, usize), ReadError> {
+        self.read_with(|message| {
+            let length = message.payload.len();
+            match buffer.get_mut(..length) {
+                Some(to) => {
+                    to.copy_from_slice(&message.payload);
+                    Ok((message.code, length))
+                }
+                None => Err(ReadError::Oversize {
+                    code: message.code,
+                    length: length as u32,
+                }),
+            }
+        })?
+    }
+
+    /// Waits for the next message and lends it to `f`. No lock is held meanwhile.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with<R>(&mut self, f: impl FnOnce(&Message) -> R) -> Result<R, ReadError> {
+        self.read().map(|message| f(&message))
+    }
+
+    fn queue(&self) -> &Queue {
+        self.writer.link().queue(self.writer.index)
+    }
+
+    fn message(&self, queued: Queued) -> Result<Message, ReadError> {
+        let code = queued.meta.code.0;
+        let payload = queued.payload.ok_or(ReadError::Oversize {
+            code,
+            length: queued.meta.length,
+        })?;
+        let clock = &self.writer.peer.inner.link.host.clock;
+        let at = clock.to_std(queued.meta.at).unwrap_or_else(Instant::now);
+        Ok(Message {
+            code,
+            payload,
+            at,
+            wire_length: queued.meta.wire_length,
+        })
+    }
+
+    // ---- Writing: as Writer does ----
+
+    /// As [`Writer::write`].
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
+        self.writer.write(code, payload)
+    }
+
+    /// As [`Writer::write_vectored`].
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_vectored(&self, code: u32, payload: &[&[u8]]) -> Result<(), WriteError> {
+        self.writer.write_vectored(code, payload)
+    }
+
+    /// As [`Writer::write_timeout`].
+    ///
+    /// # Errors
+    /// As [`Writer::write_timeout`].
+    pub fn write_timeout(
+        &self,
+        code: u32,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<(), WriteError> {
+        self.writer.write_timeout(code, payload, timeout)
+    }
+
+    /// As [`Writer::try_write`].
+    ///
+    /// # Errors
+    /// As [`Writer::try_write`].
+    pub fn try_write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
+        self.writer.try_write(code, payload)
+    }
+
+    /// As [`Writer::write_rlp`].
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn write_rlp<T: rlp::Encodable>(&self, code: u32, value: &T) -> Result<(), WriteError> {
+        self.writer.write_rlp(code, value)
+    }
+
+    /// As [`Writer::flush`].
+    ///
+    /// # Errors
+    /// As [`Writer::flush`].
+    pub fn flush(&self) -> Result<(), CloseReason> {
+        self.writer.flush()
+    }
+
+    /// Ends the session for this reason.
+    pub fn disconnect(&self, reason: DisconnectReason) {
+        self.writer.peer.disconnect(reason);
+    }
+}
+
+/// Writes messages of one subprotocol. Clones may be used by several threads at once.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    peer: PeerHandle,
+    index: usize,
+    capability: Capability,
+}
+
+impl Writer {
+    /// Writes one message: waits for the write token and for room, seals, and puts it on the wire unless another thread is
+    /// doing so. `Ok` means sealed, in order; [`flush`](Self::flush) waits for the wire.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`], [`WriteError::InvalidCode`] or [`WriteError::TooLarge`]: the message was not sent.
+    pub fn write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
+        self.write_slices(code, &[payload], None)
+    }
+
+    /// Writes one message whose payload is these slices in a row.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_vectored(&self, code: u32, payload: &[&[u8]]) -> Result<(), WriteError> {
+        self.write_slices(code, payload, None)
+    }
+
+    /// Writes one message if it can begin within `timeout`.
+    ///
+    /// # Errors
+    /// [`WriteError::TimedOut`] if not; else as [`write`](Self::write).
+    pub fn write_timeout(
+        &self,
+        code: u32,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<(), WriteError> {
+        self.write_slices(code, &[payload], Instant::now().checked_add(timeout))
+    }
+
+    /// Writes one message if it need not wait.
+    ///
+    /// # Errors
+    /// [`WriteError::WouldBlock`] if it would have to; else as [`write`](Self::write).
+    pub fn try_write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
+        let written = self
+            .link()
+            .try_write(self.index, LocalCode(code), &[payload])?;
+        self.count(code, written);
+        Ok(())
+    }
+
+    /// Writes one message whose payload is the RLP encoding of `value`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_rlp<T: rlp::Encodable>(&self, code: u32, value: &T) -> Result<(), WriteError> {
+        self.write(code, &rlp::encode(value))
+    }
+
+    /// Waits until the transport took everything that was sealed before.
+    ///
+    /// # Errors
+    /// The cause, if the session closed first.
+    pub fn flush(&self) -> Result<(), CloseReason> {
+        self.link().flush(self.index)
+    }
+
+    /// The remote and the session.
+    pub fn peer(&self) -> &PeerHandle {
+        &self.peer
+    }
+
+    /// Traffic of this subprotocol in this session.
+    pub fn traffic(&self) -> Traffic {
+        self.peer.traffic(self.index)
+    }
+
+    fn write_slices(
+        &self,
+        code: u32,
+        payload: &[&[u8]],
+        deadline: Option<Instant>,
+    ) -> Result<(), WriteError> {
+        let written = self
+            .link()
+            .write(self.index, LocalCode(code), payload, deadline)?;
+        self.count(code, written);
+        Ok(())
+    }
+
+    fn count(&self, code: u32, written: Written) {
+        let inner = &self.peer.inner;
+        for counters in [&inner.counters, &inner.link.host.counters] {
+            if let Some(counters) = counters.get(self.index) {
+                counters.sent(written.length, written.wire_length);
+            }
+        }
+        inner.link.host.events.send(|| PeerEvent::MessageSent {
+            peer: inner.id,
+            capability: self.capability,
+            code: LocalCode(code),
+            length: written.length,
+        });
+    }
+
+    fn link(&self) -> &Link {
+        &self.peer.inner.link
+    }
+}

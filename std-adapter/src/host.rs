@@ -1,0 +1,246 @@
+//! A host: identity, protocols and limits that all its sessions share.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use devp2p_core::capability;
+use devp2p_core::config::{Config, Local};
+use devp2p_core::hello::{MAX_SENT_LENGTH, NodeId};
+use devp2p_core::rlpx::NodeKey;
+
+use crate::counters::{Counters, Traffic};
+use crate::events::{Events, Subscription};
+use crate::memory::MemoryCap;
+use crate::protocol::Protocol;
+use crate::time::Clock;
+use crate::timer::Timekeeper;
+
+/// The most protocols that one host can register.
+pub const MAX_PROTOCOLS: usize = 16;
+
+/// Bytes that all inboxes of a host may hold by default.
+pub const DEFAULT_MEMORY_LIMIT: usize = 256 * 1024 * 1024;
+
+/// What all sessions of a program share. Cheap to clone by its `Arc`.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) key: NodeKey,
+    client_name: String,
+    version: u8,
+    listen_port: AtomicU16,
+    pub(crate) protocols: Vec<Protocol>,
+    /// The same protocols as the core has them.
+    registered: Vec<capability::Protocol>,
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) timekeeper: Timekeeper,
+    pub(crate) memory: Arc<MemoryCap>,
+    pub(crate) events: Events,
+    pub(crate) counters: Vec<Counters>,
+}
+
+/// Why a host cannot be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HostError {
+    /// More than [`MAX_PROTOCOLS`] protocols.
+    TooManyProtocols(usize),
+    /// The same capability was registered twice.
+    Duplicate(capability::Capability),
+    /// Hello would be larger than any peer takes.
+    HelloTooLong,
+    /// The system has no thread for timers.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for HostError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooManyProtocols(n) => write!(
+                f,
+                "{n} protocols are registered, at most {MAX_PROTOCOLS} can be"
+            ),
+            Self::Duplicate(capability) => write!(
+                f,
+                "{capability} is registered twice: register each version once"
+            ),
+            Self::HelloTooLong => f.write_str(
+                "Hello is too long: shorten the client name or register fewer protocols",
+            ),
+            Self::Io(error) => write!(f, "no thread for timers: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for HostError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Collects what a [`Host`] is made of.
+#[derive(Debug)]
+pub struct Builder {
+    key: NodeKey,
+    client_name: String,
+    version: u8,
+    listen_port: u16,
+    protocols: Vec<Protocol>,
+    config: Config,
+    memory_limit: usize,
+}
+
+impl Builder {
+    /// What Hello calls this client. Default: the crate's name and version.
+    #[must_use]
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = name.into();
+        self
+    }
+
+    /// The base protocol version: 5, or 4 for sessions without Snappy. Default: 5.
+    #[must_use]
+    pub fn version(mut self, version: u8) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The TCP port that Hello states. Default: 0, none.
+    #[must_use]
+    pub fn listen_port(mut self, port: u16) -> Self {
+        self.listen_port = port;
+        self
+    }
+
+    /// Registers a protocol.
+    #[must_use]
+    pub fn protocol(mut self, protocol: Protocol) -> Self {
+        self.protocols.push(protocol);
+        self
+    }
+
+    /// Deadlines and policies of every session.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Bytes that the inboxes of all sessions may hold together; beyond it no message begins, so that sessions hold back.
+    /// Default: [`DEFAULT_MEMORY_LIMIT`].
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// Makes the host and starts its timer thread.
+    ///
+    /// # Errors
+    /// [`HostError`] if the protocols cannot be registered together, or there is no thread.
+    pub fn build(self) -> Result<Arc<Host>, HostError> {
+        if self.protocols.len() > MAX_PROTOCOLS {
+            return Err(HostError::TooManyProtocols(self.protocols.len()));
+        }
+        let registered: Vec<_> = self
+            .protocols
+            .iter()
+            .map(|protocol| protocol.core)
+            .collect();
+        for (i, one) in registered.iter().enumerate() {
+            if registered
+                .iter()
+                .skip(i + 1)
+                .any(|other| other.capability == one.capability)
+            {
+                return Err(HostError::Duplicate(one.capability));
+            }
+        }
+        let clock = Clock::new();
+        let host = Host {
+            counters: registered.iter().map(|_| Counters::default()).collect(),
+            timekeeper: Timekeeper::start(clock).map_err(HostError::Io)?,
+            key: self.key,
+            client_name: self.client_name,
+            version: self.version,
+            listen_port: AtomicU16::new(self.listen_port),
+            protocols: self.protocols,
+            registered,
+            config: self.config,
+            clock,
+            memory: Arc::new(MemoryCap::new(self.memory_limit)),
+            events: Events::default(),
+        };
+        if host.local().hello_length() > MAX_SENT_LENGTH {
+            return Err(HostError::HelloTooLong);
+        }
+        Ok(Arc::new(host))
+    }
+}
+
+impl Host {
+    /// Begins a host with this identity.
+    pub fn builder(key: NodeKey) -> Builder {
+        Builder {
+            key,
+            client_name: concat!("devp2p-rs/v", env!("CARGO_PKG_VERSION")).to_owned(),
+            version: 5,
+            listen_port: 0,
+            protocols: Vec::new(),
+            config: Config::new(),
+            memory_limit: DEFAULT_MEMORY_LIMIT,
+        }
+    }
+
+    /// Our identity.
+    pub fn id(&self) -> NodeId {
+        *self.key.id()
+    }
+
+    /// What Hello calls this client.
+    pub fn client_name(&self) -> &str {
+        &self.client_name
+    }
+
+    /// The registered protocols.
+    pub fn protocols(&self) -> &[Protocol] {
+        &self.protocols
+    }
+
+    /// Subscribes to events. Up to `capacity` wait for the subscriber; what comes while it is full is lost and counted.
+    pub fn subscribe(&self, capacity: usize) -> Subscription {
+        self.events.subscribe(capacity)
+    }
+
+    /// Traffic of the protocol with this index over all sessions.
+    pub fn traffic(&self, protocol: usize) -> Traffic {
+        self.counters
+            .get(protocol)
+            .map(Counters::traffic)
+            .unwrap_or_default()
+    }
+
+    /// The limit on all inboxes, and what they hold.
+    pub fn memory(&self) -> &MemoryCap {
+        &self.memory
+    }
+
+    /// The port that Hello states from now on.
+    pub fn set_listen_port(&self, port: u16) {
+        self.listen_port.store(port, Ordering::Relaxed);
+    }
+
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            id: self.id(),
+            client_name: &self.client_name,
+            version: self.version,
+            listen_port: self.listen_port.load(Ordering::Relaxed),
+            protocols: &self.registered,
+        }
+    }
+}

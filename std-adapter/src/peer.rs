@@ -1,0 +1,219 @@
+//! One remote and the session with it, as anyone in the program may hold it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use devp2p_core::capability::Capability;
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::CloseReason;
+use devp2p_core::hello::{Hello, NodeId};
+use devp2p_core::peer::Peer;
+use devp2p_core::rlpx::keccak256;
+
+use crate::counters::{Counters, Traffic};
+use crate::enode::Enode;
+use crate::info::{IdHash, NetworkInfo, PeerInfo, ProtocolInfo};
+use crate::link::Link;
+use crate::time::to_std_duration;
+
+/// A live session, or one that has ended. Cheap to clone.
+#[derive(Clone)]
+pub struct PeerHandle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: NodeId,
+    pub(crate) client_name: String,
+    /// As the remote's Hello stated them, `name/version`.
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) version: u64,
+    pub(crate) inbound: bool,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) began: Instant,
+    pub(crate) counters: Vec<Counters>,
+    pub(crate) trusted: AtomicBool,
+    pub(crate) is_static: AtomicBool,
+}
+
+/// Stands for the address of a remote whose transport has none.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// What the remote's Hello says, kept after its bytes are gone.
+pub(crate) struct HelloText {
+    pub(crate) client_name: String,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) version: u64,
+}
+
+impl HelloText {
+    /// What can be read of it; a malformed one is the core's to refuse.
+    pub(crate) fn read(payload: &[u8]) -> Self {
+        let Ok(hello) = Hello::decode(payload) else {
+            return Self {
+                client_name: String::new(),
+                capabilities: Vec::new(),
+                version: 0,
+            };
+        };
+        let capabilities = hello.capabilities();
+        Self {
+            client_name: String::from_utf8_lossy(hello.client_name).into_owned(),
+            capabilities: capabilities
+                .map(|c| format!("{}/{}", String::from_utf8_lossy(c.name), c.version))
+                .collect(),
+            version: hello.version,
+        }
+    }
+}
+
+impl PeerHandle {
+    /// The remote's identity.
+    pub fn id(&self) -> NodeId {
+        self.inner.id
+    }
+
+    /// What the remote calls its client.
+    pub fn client_name(&self) -> &str {
+        &self.inner.client_name
+    }
+
+    /// Every capability that the remote offers, as `name/version`.
+    pub fn capabilities(&self) -> &[String] {
+        &self.inner.capabilities
+    }
+
+    /// The remote's base protocol version.
+    pub fn version(&self) -> u64 {
+        self.inner.version
+    }
+
+    /// The capabilities of this session, in the order of their codes.
+    pub fn shared(&self) -> Vec<Capability> {
+        let link = &self.inner.link;
+        link.with_peer(|peer| {
+            let protocol = |index: u8| link.host.protocols.get(usize::from(index));
+            peer.shared()
+                .iter()
+                .filter_map(|entry| Some(protocol(entry.subprotocol)?.capability()))
+                .collect()
+        })
+    }
+
+    /// The first message code of the protocol with this index in the host's list, if it is shared.
+    pub fn offset(&self, protocol: usize) -> Option<u32> {
+        self.inner
+            .link
+            .with_peer(|peer| peer.shared().offset(protocol))
+    }
+
+    /// Whether the remote dialled us.
+    pub fn is_inbound(&self) -> bool {
+        self.inner.inbound
+    }
+
+    /// Where the remote is, if the transport has addresses.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.inner.remote
+    }
+
+    /// Our end of the connection, if the transport has addresses.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.local
+    }
+
+    /// How long the session has been active.
+    pub fn lifetime(&self) -> Duration {
+        self.inner.began.elapsed()
+    }
+
+    /// Ends the session: the remote is told `reason`.
+    pub fn disconnect(&self, reason: DisconnectReason) {
+        self.inner.link.close(CloseReason::Local(reason));
+    }
+
+    /// Why the session ends; `None` while it lives.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.inner.link.close_reason()
+    }
+
+    /// Waits until the session is closed.
+    pub fn closed(&self) -> CloseReason {
+        self.inner.link.wait_closed()
+    }
+
+    /// Asks for a Ping now rather than at the next interval; [`round_trip`](Self::round_trip) changes when its Pong comes.
+    /// Send at most one every few seconds: some peers end the session otherwise.
+    pub fn ping(&self) {
+        self.inner.link.change(|peer, _| peer.request_ping());
+    }
+
+    /// The last measured round trip of Ping and Pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.inner
+            .link
+            .with_peer(Peer::round_trip)
+            .map(to_std_duration)
+    }
+
+    /// How many of our Pings were answered by a Pong.
+    pub fn pongs(&self) -> u32 {
+        self.inner.link.with_peer(Peer::pongs)
+    }
+
+    /// Traffic of the protocol with this index in the host's list, in this session.
+    pub fn traffic(&self, protocol: usize) -> Traffic {
+        self.inner
+            .counters
+            .get(protocol)
+            .map(Counters::traffic)
+            .unwrap_or_default()
+    }
+
+    /// What go-ethereum's `admin_peers` tells of a peer.
+    pub fn info(&self) -> PeerInfo {
+        let inner = &self.inner;
+        let address =
+            |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
+        let protocols = inner.link.host.protocols.iter().enumerate();
+        let shared = protocols.filter(|(index, _)| self.offset(*index).is_some());
+        PeerInfo {
+            enr: None,
+            enode: Enode::new(inner.id, inner.remote.unwrap_or(NOWHERE)).to_string(),
+            id: IdHash(keccak256(&[&inner.id.0])),
+            name: inner.client_name.clone(),
+            caps: inner.capabilities.clone(),
+            network: NetworkInfo {
+                local_address: address(inner.local),
+                remote_address: address(inner.remote),
+                inbound: inner.inbound,
+                trusted: inner.trusted.load(Ordering::Relaxed),
+                is_static: inner.is_static.load(Ordering::Relaxed),
+            },
+            protocols: shared
+                .map(|(_, protocol)| {
+                    let info = match &protocol.peer_info {
+                        None => ProtocolInfo::Unknown,
+                        Some(info) => {
+                            info(&inner.id).map_or(ProtocolInfo::Handshake, ProtocolInfo::Known)
+                        }
+                    };
+                    (protocol.capability().name.to_string(), info)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl std::fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerHandle")
+            .field("id", &self.inner.id)
+            .field("name", &self.inner.client_name)
+            .finish()
+    }
+}

@@ -1,0 +1,206 @@
+//! Inboxes that grow: each message in a buffer of its own, given away to its reader.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use devp2p_core::capability::Overflow;
+use devp2p_core::error::CloseReason;
+use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
+use devp2p_core::waiter::{Waiter, poll_take};
+
+use crate::memory::{MemoryCap, Reservation};
+
+/// A message as its queue keeps it; without a payload if it was too large.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) meta: Meta,
+    pub(crate) payload: Option<Vec<u8>>,
+    /// Held for its lifetime.
+    _memory: Reservation,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Queued>,
+    bytes: usize,
+    closed: Option<CloseReason>,
+    reader: Waiter,
+    /// The receiver that waits for room here.
+    room: Option<Waker>,
+}
+
+/// The inbox of one subprotocol.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    inbox: usize,
+    message_limit: u32,
+    overflow: Overflow,
+}
+
+impl Queue {
+    pub(crate) fn new(inbox: usize, message_limit: u32, overflow: Overflow) -> Self {
+        Self {
+            state: Mutex::default(),
+            inbox,
+            message_limit,
+            overflow,
+        }
+    }
+
+    /// The next message, or the cause once the session closes and none is left.
+    pub(crate) fn poll_next(
+        &self,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<Queued, CloseReason>> {
+        let mut state = self.lock();
+        let Some(next) = state.messages.pop_front() else {
+            let State { reader, closed, .. } = &mut *state;
+            return poll_take(None, *closed, reader, cx);
+        };
+        state.bytes -= next.payload.as_ref().map_or(0, Vec::len);
+        let room = state.room.take();
+        drop(state);
+        room.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(next))
+    }
+
+    /// No more messages come, for this reason; those that wait can still be read.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut state = self.lock();
+        state.closed.get_or_insert(reason);
+        let wakers = [state.reader.take(), state.room.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Wakes the receiver when a message was taken.
+    pub(crate) fn wait_for_room(&self, waker: &Waker) {
+        self.lock().room = Some(waker.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Told of each message that was committed or dropped, outside the queue's lock.
+pub(crate) trait Observer: Send {
+    fn received(&self, subprotocol: usize, meta: &Meta);
+    fn dropped(&self, subprotocol: usize, meta: &Meta);
+}
+
+/// The inboxes of one session, as its receiver fills them.
+#[derive(Debug)]
+pub(crate) struct Queues<O> {
+    pub(crate) queues: Arc<[Queue]>,
+    pub(crate) memory: Arc<MemoryCap>,
+    pub(crate) observer: O,
+}
+
+/// The message that is arriving. It grows with the bytes that arrive: a length is only the peer's word.
+#[derive(Debug)]
+pub(crate) struct OpenSlot {
+    subprotocol: usize,
+    /// Initialised bytes, of which the first `filled` are payload.
+    bytes: Vec<u8>,
+    filled: usize,
+    length: usize,
+    oversize: bool,
+    memory: Reservation,
+}
+
+/// What an empty message is taken to cost, so that a flood of them is bounded too.
+const MESSAGE_COST: usize = 64;
+
+impl<O: Observer> Inboxes for Queues<O> {
+    type Slot = OpenSlot;
+
+    fn open(&mut self, subprotocol: usize, length: u32) -> Admit<OpenSlot> {
+        let Some(queue) = self.queues.get(subprotocol) else {
+            return Admit::Drop;
+        };
+        let oversize = length > queue.message_limit;
+        let room = MESSAGE_COST + if oversize { 0 } else { length as usize };
+        let state = queue.lock();
+        // An empty inbox takes any message within the limit, so that one larger than the inbox can pass.
+        let waiting = state
+            .bytes
+            .saturating_add(state.messages.len().saturating_mul(MESSAGE_COST));
+        let fits = state.messages.is_empty() || waiting.saturating_add(room) <= queue.inbox;
+        drop(state);
+        let mut memory = Reservation::empty(Arc::clone(&self.memory));
+        if fits && memory.grow(MESSAGE_COST) {
+            let slot = OpenSlot {
+                subprotocol,
+                bytes: Vec::new(),
+                filled: 0,
+                length: length as usize,
+                oversize,
+                memory,
+            };
+            return if oversize {
+                Admit::Oversize(slot)
+            } else {
+                Admit::Open(slot)
+            };
+        }
+        match queue.overflow {
+            Overflow::Drop => Admit::Drop,
+            Overflow::Disconnect => Admit::Refuse,
+            _ => Admit::Hold,
+        }
+    }
+
+    fn with<R>(
+        &mut self,
+        slot: &mut OpenSlot,
+        room: usize,
+        f: impl FnOnce(&mut Window<'_>) -> R,
+    ) -> R {
+        let wanted = slot.filled.saturating_add(room).min(slot.length);
+        if wanted > slot.bytes.len() {
+            let grown = wanted
+                .max(slot.bytes.len().saturating_mul(2))
+                .min(slot.length);
+            slot.memory.extend(grown - slot.bytes.len());
+            slot.bytes.reserve_exact(grown - slot.bytes.len());
+            slot.bytes.resize(grown, 0);
+        }
+        let mut window = Window::new(&mut slot.bytes, slot.filled);
+        let result = f(&mut window);
+        slot.filled = window.len();
+        result
+    }
+
+    fn commit(&mut self, mut slot: OpenSlot, meta: Meta) {
+        let Some(queue) = self.queues.get(slot.subprotocol) else {
+            return;
+        };
+        slot.bytes.truncate(slot.filled);
+        let subprotocol = slot.subprotocol;
+        let payload = (!slot.oversize).then_some(slot.bytes);
+        let message = Queued {
+            meta,
+            payload,
+            _memory: slot.memory,
+        };
+        // Before it is visible: its reader must not be seen to answer what nobody saw arrive.
+        self.observer.received(subprotocol, &meta);
+        let mut state = queue.lock();
+        state.bytes += message.payload.as_ref().map_or(0, Vec::len);
+        state.messages.push_back(message);
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    fn abort(&mut self, slot: OpenSlot) {
+        drop(slot);
+    }
+
+    fn dropped(&mut self, subprotocol: usize, meta: Meta) {
+        self.observer.dropped(subprotocol, &meta);
+    }
+}

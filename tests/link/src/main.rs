@@ -1,0 +1,27 @@
+//! A bare-metal image that uses the core for real: linked with the memory layout of a microcontroller, without an allocator.
+//!
+//! `tests/run link` builds it for each target, without features and with all of them, and looks into the result.
+#![no_std]
+#![no_main]
+
+mod exercise;
+mod start;
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+/// What runs once memory is set up. The reset code calls it; it has nowhere to return to.
+fn main() -> ! {
+    loop {
+        let _ = black_box(exercise::exercise());
+    }
+}
+
+/// One place that every panic leads to. Not inlined, so that its symbol is in an image exactly if something can panic.
+#[inline(never)]
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,11 @@
+//! What the std adapter's sessions stand on: addresses, keys, transports, limits, deadlines.
+mod backoff;
+mod enode;
+mod info;
+mod key_file;
+mod memory;
+mod session;
+mod throttle;
+mod time;
+mod timer;
+mod transport;
