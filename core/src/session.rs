@@ -512,6 +512,18 @@ impl<'a, const N: usize> Session<'a, N> {
         self.peer.give_back(now, write.subprotocol);
     }
 
+    /// Ready once the wire took everything that was sealed.
+    ///
+    /// # Errors
+    /// Why the session closed before that.
+    pub fn poll_flush(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>> {
+        self.peer.poll_flush(subprotocol, cx)
+    }
+
     fn compression(&mut self) -> Compression<'_> {
         Mode::of(&self.peer, self.table).compression(self.table)
     }
@@ -723,6 +735,11 @@ impl<'a, const N: usize> Session<'a, N> {
         };
         room.or_else(|| self.peer.next_wake())
             .or_else(|| self.inboxes.next_wake(self.peer.is_closing()))
+    }
+
+    /// Ready with the cause once the session is closed.
+    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
+        self.peer.poll_closed(cx)
     }
 
     /// The peer: state, shared subprotocols, the remote, the cause of the end.
