@@ -439,14 +439,14 @@ impl Node {
                 .take()
                 .unwrap_or_else(|| Write::new(writer.subprotocol, *code));
             let mut cx = Context::from_waker(&waker);
-            let before = self.session.output().len();
+            let before = self.session.output_length();
             match self
                 .session
                 .poll_write(now, &mut write, &slices, Some(&mut cx))
             {
                 Poll::Pending => {
                     writer.write = Some(write);
-                    let moved = self.session.output().len() != before;
+                    let moved = self.session.output_length() != before;
                     self.idle_wakes += u32::from(woken && !any && !moved);
                     return any || moved;
                 }
