@@ -121,6 +121,13 @@ impl<const N: usize> Peer<N> {
         }
     }
 
+    /// Begins a new session in place of this one, as [`new`](Self::new) with the same configuration; the deadline is that
+    /// of the handshake, from `now`. Tasks that wait for the old one must have been woken.
+    pub fn restart(&mut self, local: &Local<'_>, now: Instant) {
+        let deadline = now.saturating_add(self.config.handshake_timeout);
+        *self = Self::new(self.config, local, Expected::Anyone, deadline);
+    }
+
     // ---- What comes in ----
 
     /// Takes the remote's Hello; a second one is ignored.

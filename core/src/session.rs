@@ -219,6 +219,22 @@ impl<'a, const N: usize> Session<'a, N> {
         storage: Storage<'a>,
         now: Instant,
     ) -> Result<Self, StorageError> {
+        let mut session = Self::idle(key, local, config, storage)?;
+        session.start(handshake, now);
+        Ok(session)
+    }
+
+    /// Storage without a session yet: it is closed until [`start_dial`](Self::start_dial) or
+    /// [`start_accept`](Self::start_accept).
+    ///
+    /// # Errors
+    /// [`StorageError`] if the storage is too small for handshake, Hello or inboxes.
+    pub fn idle(
+        key: &'a NodeKey,
+        local: Local<'a>,
+        config: Config,
+        storage: Storage<'a>,
+    ) -> Result<Self, StorageError> {
         if storage.inboxes.len() < MIN_INBOX_MEMORY {
             return Err(StorageError::Inboxes {
                 needed: MIN_INBOX_MEMORY,
@@ -232,15 +248,11 @@ impl<'a, const N: usize> Session<'a, N> {
             return Err(StorageError::Ring { needed });
         }
         let inboxes = Arena::new(storage.inboxes, local.protocols)?;
-        let deadline = now.saturating_add(config.handshake_timeout);
+        let mut peer = Peer::new(config, &local, Expected::Anyone, Instant::ZERO);
+        peer.handle_end(Instant::ZERO, TransportError::EndOfStream);
         Ok(Self {
-            phase: Phase::Handshake {
-                handshake,
-                computes: true,
-                gathered: 0,
-                wanted: 0,
-            },
-            peer: Peer::new(config, &local, Expected::Anyone, deadline),
+            phase: Phase::Dead,
+            peer,
             inboxes,
             ring: Ring::new(storage.ring),
             table: storage.table,
@@ -250,8 +262,37 @@ impl<'a, const N: usize> Session<'a, N> {
             may_resume: false,
             is_active: false,
             was_active: false,
-            was_closed: false,
+            was_closed: true,
         })
+    }
+
+    /// Begins a new session with the same storage, as the side that dials `remote`. One that still lives is forgotten, and
+    /// so are messages that were not read.
+    pub fn start_dial(&mut self, remote: NodeId, entropy: Entropy, now: Instant) {
+        self.start(Handshake::initiator(remote, entropy), now);
+    }
+
+    /// Begins a new session with the same storage, as the side that was dialled. One that still lives is forgotten, and so
+    /// are messages that were not read.
+    pub fn start_accept(&mut self, entropy: Entropy, now: Instant) {
+        self.start(Handshake::recipient(entropy), now);
+    }
+
+    fn start(&mut self, handshake: Handshake, now: Instant) {
+        self.phase = Phase::Handshake {
+            handshake,
+            computes: true,
+            gathered: 0,
+            wanted: 0,
+        };
+        self.peer.restart(&self.local, now);
+        self.inboxes.clear();
+        self.ring.clear();
+        self.unaligned = true;
+        self.may_resume = false;
+        self.is_active = false;
+        self.was_active = false;
+        self.was_closed = false;
     }
 
     // ---- What comes in ----
@@ -525,6 +566,23 @@ impl<'a, const N: usize> Session<'a, N> {
                 Err(error)
             }
         }
+    }
+
+    /// Ready once the transport took everything that was sealed.
+    ///
+    /// # Errors
+    /// The cause, if the session closed first.
+    pub fn poll_flush(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>> {
+        self.peer.poll_flush(subprotocol, cx)
+    }
+
+    /// Ready with the cause once the session is closed.
+    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
+        self.peer.poll_closed(cx)
     }
 
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
