@@ -568,23 +568,6 @@ impl<'a, const N: usize> Session<'a, N> {
         }
     }
 
-    /// Ready once the transport took everything that was sealed.
-    ///
-    /// # Errors
-    /// The cause, if the session closed first.
-    pub fn poll_flush(
-        &mut self,
-        subprotocol: usize,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<(), CloseReason>> {
-        self.peer.poll_flush(subprotocol, cx)
-    }
-
-    /// Ready with the cause once the session is closed.
-    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
-        self.peer.poll_closed(cx)
-    }
-
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
     /// closes as abandoned, since nothing can follow half a frame.
     pub fn abandon(&mut self, now: Instant, write: &Write) {
