@@ -21,6 +21,7 @@ pub mod info;
 pub mod key_file;
 mod link;
 pub mod memory;
+mod offer;
 pub mod peer;
 mod progress;
 pub mod protocol;

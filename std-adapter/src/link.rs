@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
+use devp2p_core::config::Local;
 use devp2p_core::disconnect::DisconnectReason;
-use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::Peer;
 use devp2p_core::time::{Instant, PollAt};
 
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::offer::Offer;
 use crate::progress::Progress;
+use crate::protocol::Protocol;
 use crate::queue::Queue;
 use crate::timer::{Target, TimerId};
 use crate::transport::Closer;
@@ -37,14 +40,12 @@ pub(crate) struct Link {
     socket: Mutex<Socket>,
     /// Given up when the session is closed, so that handles that outlive it keep no descriptor.
     closer: Mutex<Option<Box<dyn Closer>>>,
-    pub(crate) queues: Arc<[Queue]>,
-    turns: Vec<Turns>,
+    /// Until this is set, our Hello waits for the remote's.
+    offer: OnceLock<Offer>,
     timer: OnceLock<TimerId>,
     progress: Progress,
     /// Whether a Disconnect could be sent: there are keys to seal it with, and the transport still takes bytes.
     can_send: AtomicBool,
-    /// Whether the stream of the remote has ended.
-    input_ended: AtomicBool,
     queues_closed: AtomicBool,
     kicked: Mutex<bool>,
     kick: Condvar,
@@ -57,25 +58,17 @@ impl Link {
         writer: Box<dyn Write + Send>,
         closer: Box<dyn Closer>,
     ) -> Arc<Self> {
-        let queues = host
-            .local()
-            .protocols
-            .iter()
-            .map(|p| Queue::new(p.inbox, p.message_limit, p.overflow))
-            .collect();
         Arc::new(Self {
-            turns: host.protocols.iter().map(|_| Turns::default()).collect(),
             host,
             peer: Mutex::new(peer),
             sealer: Mutex::new(None),
             output: Mutex::new(Output::default()),
             socket: Mutex::new(Socket::new(writer)),
             closer: Mutex::new(Some(closer)),
-            queues,
+            offer: OnceLock::new(),
             timer: OnceLock::new(),
             progress: Progress::default(),
             can_send: AtomicBool::new(false),
-            input_ended: AtomicBool::new(false),
             queues_closed: AtomicBool::new(false),
             kicked: Mutex::new(false),
             kick: Condvar::new(),
@@ -114,7 +107,7 @@ impl Link {
         }
         let state = peer.state();
         let reason = peer.close_reason();
-        let sends = peer.wants_to_send() || peer.may_half_close();
+        let sends = (peer.wants_to_send() && !self.holds_hello(&peer)) || peer.may_half_close();
         if let Some(timer) = self.timer.get() {
             // Before unlocking: else a deadline could be overwritten by one that another thread computed earlier.
             self.host.timekeeper.set(timer, peer.poll_at());
@@ -123,7 +116,7 @@ impl Link {
         first.into_iter().chain(more).for_each(Waker::wake);
         if let Some(reason) = reason {
             if !self.queues_closed.swap(true, Ordering::AcqRel) {
-                self.queues.iter().for_each(|queue| queue.close(reason));
+                self.queues().iter().for_each(|queue| queue.close(reason));
             }
             if state == State::Closed {
                 self.end(reason);
@@ -195,18 +188,57 @@ impl Link {
 
     /// Nothing more arrives. A live session ends with this cause; a closing one when it has said what it has to say.
     pub(crate) fn on_input_end(&self, error: TransportError) {
-        self.input_ended.store(true, Ordering::Release);
-        self.change(|peer, now| {
-            if !peer.is_closing() || error != TransportError::EndOfStream {
-                peer.handle_end(now, error);
-            }
-        });
+        self.change(|peer, now| peer.handle_end(now, error));
+    }
+
+    // ---- What is offered ----
+
+    /// Decides what this session offers: the host's protocols and `more`. From here on our Hello can go out; the first
+    /// call counts.
+    pub(crate) fn offer(&self, more: Vec<Protocol>) {
+        let _ = self.offer.set(Offer::new(&self.host, more));
         self.kick();
     }
 
-    /// The inbox of this subprotocol, which is one of the registered ones.
+    /// Whether our Hello must wait because it is not decided what to offer. A Disconnect in its place need not.
+    fn holds_hello(&self, peer: &Peer<MAX_PROTOCOLS>) -> bool {
+        !self.is_offered() && !peer.is_closing()
+    }
+
+    /// Whether it is decided what this session offers.
+    fn is_offered(&self) -> bool {
+        self.offer.get().is_some()
+    }
+
+    /// What this session offers; nothing while that is not decided.
+    pub(crate) fn protocols(&self) -> &[Protocol] {
+        self.offer.get().map_or(&[], |offer| &offer.protocols)
+    }
+
+    /// What this session says of itself.
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            protocols: self.offer.get().map_or(&[], |offer| &offer.registered),
+            ..self.host.local()
+        }
+    }
+
+    /// The inboxes of all subprotocols; none while it is not decided what to offer.
+    pub(crate) fn queues(&self) -> Arc<[Queue]> {
+        self.offer
+            .get()
+            .map_or_else(|| Arc::new([]) as _, |offer| Arc::clone(&offer.queues))
+    }
+
+    /// The inbox of this subprotocol, which is one of the offered ones.
     pub(crate) fn queue(&self, subprotocol: usize) -> &Queue {
-        &self.queues[subprotocol]
+        let offer = self.offer.get().expect("a subprotocol runs after Hello");
+        &offer.queues[subprotocol]
+    }
+
+    fn turns(&self, subprotocol: usize) -> Result<&Turns, WriteError> {
+        let turns = self.offer.get().and_then(|o| o.turns.get(subprotocol));
+        turns.ok_or(WriteError::NotShared)
     }
 
     fn lock_peer(&self) -> MutexGuard<'_, Peer<MAX_PROTOCOLS>> {

@@ -8,6 +8,7 @@ use std::task::Poll;
 use devp2p_core::code::WireCode;
 use devp2p_core::disconnect;
 use devp2p_core::error::{CloseReason, TransportError, Violation};
+use devp2p_core::hello::Hello;
 use devp2p_core::inbox::Meta;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Peer};
@@ -81,6 +82,9 @@ impl ReadBuffer {
     }
 }
 
+/// Makes protocols of a remote's Hello.
+pub(crate) type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
+
 /// Receives the frames of one session.
 pub(crate) struct Frames {
     link: Arc<Link>,
@@ -121,7 +125,7 @@ impl Frames {
     }
 
     /// The remote's Hello, once it was accepted; `None` if the session is closing.
-    pub(crate) fn receive_hello(&mut self) -> Option<HelloText> {
+    pub(crate) fn receive_hello(&mut self, mut learn: Option<Box<Learn>>) -> Option<HelloText> {
         let mut gathered = vec![0; FIRST_FRAME_BUFFER];
         loop {
             if self.link.close_reason().is_some() {
@@ -139,12 +143,19 @@ impl Frames {
                 }
                 _ => None,
             };
-            let host = &self.link.host;
+            if let First::Message(_, payload) = first
+                && text.is_some()
+                && let Some(learn) = learn.take()
+            {
+                let more = Hello::decode(payload).map_or_else(|_| vec![], |hello| learn(&hello));
+                self.link.offer(more);
+            }
+            let local = self.link.local();
             let accepted = self.link.change(|peer, now| {
                 match first {
                     First::NeedInput => {}
                     First::Message(_, payload) if text.is_some() => {
-                        peer.handle_hello(now, &host.local(), payload)
+                        peer.handle_hello(now, &local, payload)
                     }
                     First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
                         peer.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
@@ -167,12 +178,13 @@ impl Frames {
         let link = Arc::clone(&self.link);
         let shared = link.with_peer(|peer| peer.shared().clone());
         let mut inboxes = Queues {
-            queues: Arc::clone(&link.queues),
+            queues: link.queues(),
             memory: Arc::clone(&link.host.memory),
             observer: Told(peer.clone()),
         };
         while link.close_reason().is_none() {
-            if self.buffer.unread.is_empty() && !self.fill() {
+            // A message that waited for room is opened even if nothing of it is unread yet.
+            if self.buffer.unread.is_empty() && !self.receive.is_held() && !self.fill() {
                 break;
             }
             let bytes = self.buffer.unread();
@@ -243,11 +255,13 @@ impl Observer for Told {
     fn received(&self, subprotocol: usize, meta: &Meta) {
         self.counters(subprotocol)
             .for_each(|counters| counters.received(meta.length, meta.wire_length));
-        let host = &self.0.inner.link.host;
-        let Some(capability) = host.protocols.get(subprotocol).map(Protocol::capability) else {
+        let link = &self.0.inner.link;
+        let protocol = link.protocols().get(subprotocol);
+        let Some(capability) = protocol.map(Protocol::capability) else {
             return;
         };
-        host.events.send(|| PeerEvent::MessageReceived {
+        let events = &link.host.events;
+        events.send_message(|| PeerEvent::MessageReceived {
             peer: self.0.id(),
             capability,
             code: meta.code,

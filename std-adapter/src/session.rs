@@ -12,7 +12,7 @@ use std::{io, mem};
 use devp2p_core::capability::Capability;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError};
-use devp2p_core::hello::NodeId;
+use devp2p_core::hello::{Hello, NodeId};
 use devp2p_core::peer::{Expected, Peer};
 use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
 use devp2p_core::rlpx::receive::ReceiveHalf;
@@ -25,7 +25,8 @@ use crate::events::PeerEvent;
 use crate::host::Host;
 use crate::link::{Link, Sealer};
 use crate::peer::{Inner, PeerHandle};
-use crate::receive::Frames;
+use crate::protocol::Protocol;
+use crate::receive::{Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::Transport;
@@ -66,6 +67,7 @@ pub struct Session {
     link: Arc<Link>,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
+    learn: Option<Box<Learn>>,
 }
 
 impl Session {
@@ -105,7 +107,22 @@ impl Session {
             link,
             local,
             remote,
+            learn: None,
         })
+    }
+
+    /// Lets our Hello wait for the remote's, and offers what `choose` makes of that, after what the host registers. So one
+    /// can talk to a node whose capabilities are not known beforehand.
+    ///
+    /// Protocols beyond [`MAX_PROTOCOLS`](crate::host::MAX_PROTOCOLS) or the size of a Hello are left out. Peers usually send
+    /// their Hello without waiting; with one that waits too, ours goes out after 2 s, and offers what the host registers.
+    #[must_use]
+    pub fn learn(
+        mut self,
+        choose: impl FnOnce(&Hello<'_>) -> Vec<Protocol> + Send + 'static,
+    ) -> Self {
+        self.learn = Some(Box::new(choose));
+        self
     }
 
     /// A way to end the session from elsewhere, also while it opens.
@@ -129,6 +146,9 @@ impl Session {
     ) -> Report {
         let link = Arc::clone(&self.link);
         link.start_timer();
+        if self.learn.is_none() {
+            link.offer(Vec::new());
+        }
         let mut live = Live::default();
         let ended = catch_unwind(AssertUnwindSafe(|| self.live(&admit, &mut live)));
         if ended.is_err() {
@@ -196,7 +216,7 @@ impl Session {
         }
         let mut frames = self.open(established, admit, live);
         if let Some(peer) = &live.peer {
-            live.tasks.start(&self.host, peer);
+            live.tasks.start(peer);
             frames.run(peer);
         }
         frames.discard();
@@ -270,10 +290,10 @@ impl Session {
         let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
         let receive = ReceiveHalf::new(secrets.ingress);
         let mut frames = Frames::new(Arc::clone(link), reader, keys, receive);
-        let Some(hello) = frames.receive_hello() else {
+        let Some(hello) = frames.receive_hello(self.learn.take()) else {
             return frames;
         };
-        let counters = self.host.protocols.iter().map(|_| Counters::default());
+        let counters = link.protocols().iter().map(|_| Counters::default());
         let peer = PeerHandle {
             inner: Arc::new(Inner {
                 link: Arc::clone(link),

@@ -10,7 +10,6 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 
 use crate::handle::Subprotocol;
-use crate::host::Host;
 use crate::peer::PeerHandle;
 use crate::protocol::Failure;
 
@@ -30,8 +29,8 @@ struct Done {
 
 impl Tasks {
     /// Starts a thread for each shared subprotocol.
-    pub(crate) fn start(&mut self, host: &Arc<Host>, peer: &PeerHandle) {
-        for (index, protocol) in host.protocols.iter().enumerate() {
+    pub(crate) fn start(&mut self, peer: &PeerHandle) {
+        for (index, protocol) in peer.inner.link.protocols().iter().enumerate() {
             if peer.offset(index).is_none() {
                 continue;
             }

@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Write};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use devp2p_core::control::{CONTROL_LENGTH, Control};
-use devp2p_core::error::TransportError;
 use devp2p_core::hello::MAX_HELLO_LENGTH;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::Peer;
@@ -21,6 +21,9 @@ use crate::scratch;
 
 /// Sealed bytes that may wait for the wire before writers wait. An empty output takes any frame.
 pub(super) const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
+const HELLO_WAIT: Duration = Duration::from_secs(2);
 
 /// Room that an idle session keeps for output.
 const KEPT_OUTPUT: usize = 4 * 1024;
@@ -87,21 +90,23 @@ impl Link {
 
     // ---- The thread that writes when no subprotocol does ----
 
-    /// Sends control messages and what others left, until the session is closed.
+    /// Sends control messages and what others left, until the session is closed. A Hello that waits for the remote's does
+    /// so for [`HELLO_WAIT`].
     pub(crate) fn run_writer(&self) {
-        let mut said_all = false;
+        let hello_at = Instant::now() + HELLO_WAIT;
         loop {
-            self.wait_for_kick();
+            let until = (!self.is_offered()).then_some(hello_at);
+            if !self.wait_for_kick(until) {
+                self.offer(Vec::new());
+            }
             self.seal_control();
             self.drain(usize::MAX);
-            if self.lock_peer().wants_half_close() {
-                said_all = true;
+            // Asked first, for a change while something waits to be sent kicks this thread again.
+            if self.with_peer(Peer::may_half_close) {
                 if let Some(closer) = &*lock(&self.closer) {
                     closer.close_write();
                 }
-            }
-            if said_all && self.input_ended.load(Ordering::Acquire) {
-                self.change(|peer, now| peer.handle_end(now, TransportError::EndOfStream));
+                self.change(|peer, _| peer.wants_half_close());
             }
             if self.with_peer(Peer::state) == State::Closed {
                 return;
@@ -114,12 +119,23 @@ impl Link {
         self.kick.notify_one();
     }
 
-    fn wait_for_kick(&self) {
+    /// False if no kick came before `until`.
+    fn wait_for_kick(&self, until: Option<Instant>) -> bool {
         let mut kicked = lock(&self.kicked);
         while !mem::take(&mut *kicked) {
-            let woken = self.kick.wait(kicked);
-            kicked = woken.unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                let woken = self.kick.wait(kicked);
+                kicked = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.kick.wait_timeout(kicked, left);
+            kicked = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 
     /// Seals the control messages that wait.
@@ -129,6 +145,9 @@ impl Link {
         // Without room only the end is said: a remote that asks and does not read must not make the output grow. Bytes that
         // are taken bring us here again.
         while lock(&self.output).bytes.len() < OUTPUT_LIMIT || self.close_reason().is_some() {
+            if self.with_peer(|peer| self.holds_hello(peer)) {
+                return;
+            }
             let (control, compressed) =
                 self.change(|peer, now| (peer.poll_control(now), peer.compresses()));
             let Some(control) = control else { return };
@@ -145,7 +164,7 @@ impl Link {
                 let payload = &mut frame[HEADER_LENGTH + code_length..];
                 // Its length was checked when the host was built.
                 let length = control
-                    .encode(&self.host.local(), compressed, payload)
+                    .encode(&self.local(), compressed, payload)
                     .unwrap_or(0);
                 sealer.finished |= matches!(control, Control::Disconnect(_));
                 self.seal_frame(sealer, frame, code_length + length);
@@ -230,6 +249,6 @@ impl Link {
         if let Some(closer) = &*lock(&self.closer) {
             closer.close();
         }
-        self.queues.iter().for_each(Queue::wake_receiver);
+        self.queues().iter().for_each(Queue::wake_receiver);
     }
 }

@@ -35,7 +35,7 @@ impl Link {
         deadline: Option<Instant>,
     ) -> Result<Written, WriteError> {
         let wire = self.check(subprotocol, code)?;
-        let turns = self.turns.get(subprotocol).ok_or(WriteError::NotShared)?;
+        let turns = self.turns(subprotocol)?;
         let turn = turns.wait(deadline).ok_or(WriteError::TimedOut)?;
         let written = scratch::with_frame(|frame| {
             // Compressed before the token is asked for, so that others write meanwhile.
@@ -70,7 +70,7 @@ impl Link {
     ) -> Result<Written, WriteError> {
         let wire = self.check(subprotocol, code)?;
         let busy = WriteError::WouldBlock { free: 0 };
-        let turns = self.turns.get(subprotocol).ok_or(WriteError::NotShared)?;
+        let turns = self.turns(subprotocol)?;
         let _turn = turns.try_take().ok_or(busy)?;
         // Before compressing, which may be for nothing.
         self.has_room(1)?;
@@ -125,7 +125,8 @@ impl Link {
         let (code, code_length) = rlp::encode_code(code.0);
         frame.resize(HEADER_LENGTH, 0);
         frame.extend_from_slice(&code[..code_length]);
-        if self.with_peer(Peer::compresses) {
+        // Not `compresses`: our Hello may still wait to be sent, but it goes before any message.
+        if self.with_peer(Peer::decompresses) {
             scratch::compress(payload, frame);
         } else {
             payload
