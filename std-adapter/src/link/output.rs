@@ -115,8 +115,9 @@ impl Link {
     }
 
     pub(crate) fn kick(&self) {
-        *lock(&self.kicked) = true;
-        self.kick.notify_one();
+        if !mem::replace(&mut *lock(&self.kicked), true) {
+            self.kick.notify_one();
+        }
     }
 
     /// False if no kick came before `until`.

@@ -42,19 +42,20 @@ pub(crate) struct Raw<S> {
     unread: Vec<u8>,
     protocols: Vec<Protocol>,
     shared: SharedCapabilities<4>,
-    seed: u8,
+    id: NodeId,
 }
 
 impl<S: Read + Write> Raw<S> {
     /// Dials `remote` with the key of `seed`, up to the end of the encrypted handshake.
     pub(crate) fn dial(mut stream: S, seed: u8, remote: NodeId) -> Self {
         let entropy = std::array::from_fn(|i| seed.wrapping_mul(31).wrapping_add(i as u8) | 1);
+        let key = key(seed);
         let mut handshake = Handshake::initiator(remote, Entropy::new(&entropy));
         let mut sent = [0; MAX_SENT];
         let mut received = Vec::with_capacity(MAX_RECEIVED);
         let established = loop {
             match handshake
-                .poll(&key(seed), &mut sent, &received)
+                .poll(&key, &mut sent, &received)
                 .expect("a handshake")
             {
                 Step::Working => {}
@@ -75,7 +76,7 @@ impl<S: Read + Write> Raw<S> {
             unread: Vec::new(),
             protocols: Vec::new(),
             shared: SharedCapabilities::empty(),
-            seed,
+            id: *key.id(),
         }
     }
 
@@ -99,7 +100,7 @@ impl<S: Read + Write> Raw<S> {
     fn control(&mut self, control: Control) -> Vec<u8> {
         let protocols = std::mem::take(&mut self.protocols);
         let local = Local {
-            id: *key(self.seed).id(),
+            id: self.id,
             client_name: "raw",
             version: 5,
             listen_port: 0,
