@@ -90,8 +90,9 @@ fn a_flood_of_pings_that_nobody_reads_the_answers_of_is_bounded() {
             BaseMessage::Ping => {}
         }
     }
-    // The output takes 1 MiB of Pongs, 64 bytes each, and the wire some more while we read.
-    assert!((1..20_000).contains(&pongs), "{pongs}");
+    // At most the output was full of Pongs, 1 MiB in 64 bytes each, and some more came while we read. None, if the thread that
+    // answers was itself in the write.
+    assert!(pongs < 20_000, "{pongs}");
     drop(raw);
     let written = written.recv_timeout(HANG).expect("no hang");
     written.expect("a write");

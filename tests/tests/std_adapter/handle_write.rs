@@ -87,12 +87,12 @@ fn writes_after_the_end_say_why_it_ended() {
     assert_eq!(writer.write(0, b"late"), closed);
     assert_eq!(writer.try_write(0, b"late"), closed);
     assert_eq!(writer.write_timeout(0, b"late", HANG), closed);
-    // All that was sealed is nothing, and nothing is left to wait for.
-    assert_eq!(writer.flush(), Ok(()));
     let [dialled, accepted] = two.running;
     assert!(dialled.report().remote_requested);
     accepted.report();
     assert_eq!(writer.write(0, b"later"), closed);
+    // The wire took our Hello, so nothing is left to wait for.
+    assert_eq!(writer.flush(), Ok(()));
     assert_eq!(peer.close_reason(), Some(reason));
     assert_eq!(peer.info().caps, ["test/1"]);
 }
