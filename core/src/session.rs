@@ -355,9 +355,9 @@ impl<'a, const N: usize> Session<'a, N> {
             return;
         }
         let shared = self.peer.shared();
-        let (_, status) =
-            live.receive
-                .handle(&live.keys, now, &mut [], shared, &mut self.inboxes);
+        let (_, status) = live
+            .receive
+            .handle(&live.keys, now, &mut [], shared, &mut self.inboxes);
         on_status(&mut self.peer, now, status);
         self.peer.on_receive(now, live.receive.take_received());
     }

@@ -202,8 +202,7 @@ impl Link {
 
     /// True once, when everything came and the end with it.
     pub fn take_end(&mut self, now: Instant) -> bool {
-        let ends =
-            !self.ended && self.pieces.is_empty() && self.end.is_some_and(|end| end <= now);
+        let ends = !self.ended && self.pieces.is_empty() && self.end.is_some_and(|end| end <= now);
         self.ended |= ends;
         ends
     }

@@ -154,8 +154,15 @@ impl Node {
     pub fn dial(spec: &Spec, remote: NodeId) -> Self {
         let (key, local, storage) = Self::parts(spec);
         let entropy = fixture::entropy(spec.seed);
-        let session =
-            Session::dial(remote, key, local, spec.config, storage, entropy, spec.start);
+        let session = Session::dial(
+            remote,
+            key,
+            local,
+            spec.config,
+            storage,
+            entropy,
+            spec.start,
+        );
         Self::new(spec, session.expect("enough storage"))
     }
 
@@ -179,7 +186,10 @@ impl Node {
     ) {
         let key: &'static NodeKey = Box::leak(Box::new(fixture::key(spec.seed)));
         let protocols: &'static [Protocol] = leak(spec.protocols.clone());
-        let inboxes = protocols.iter().map(|protocol| protocol.inbox).sum::<usize>();
+        let inboxes = protocols
+            .iter()
+            .map(|protocol| protocol.inbox)
+            .sum::<usize>();
         let inboxes = inboxes.max(devp2p_core::session::MIN_INBOX_MEMORY);
         let storage = Storage {
             inboxes: leak(vec![0xa5; inboxes]),
@@ -369,8 +379,12 @@ impl Node {
 
     /// Tasks begin when the session is active.
     fn wake_all(&mut self) {
-        self.readers.iter_mut().for_each(|reader| reader.woken = true);
-        self.writers.iter_mut().for_each(|writer| writer.woken = true);
+        self.readers
+            .iter_mut()
+            .for_each(|reader| reader.woken = true);
+        self.writers
+            .iter_mut()
+            .for_each(|writer| writer.woken = true);
     }
 
     fn run_wakes(&mut self) -> bool {

@@ -7,9 +7,7 @@ use devp2p_core::error::TransportError;
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlp;
 use devp2p_core::rlpx::handshake::MAX_SENT;
-use devp2p_core::rlpx::transmit::{
-    HEADER_LENGTH, MAC_LENGTH, TransmitHalf, frame_length, padded,
-};
+use devp2p_core::rlpx::transmit::{HEADER_LENGTH, MAC_LENGTH, TransmitHalf, frame_length, padded};
 use devp2p_core::rlpx::{FrameCipher, FrameKeys, Handshake, Mac, NodeKey, Step};
 use devp2p_core::snappy::{self, max_compressed_length};
 use devp2p_core::time::{Instant, PollAt};
@@ -88,11 +86,7 @@ impl Rogue {
 
     /// One that is dialled.
     pub fn accept(seed: u64, manners: Manners) -> Self {
-        Self::new(
-            seed,
-            Handshake::recipient(fixture::entropy(seed)),
-            manners,
-        )
+        Self::new(seed, Handshake::recipient(fixture::entropy(seed)), manners)
     }
 
     fn new(seed: u64, handshake: Handshake, manners: Manners) -> Self {

@@ -76,7 +76,10 @@ fn a_local_call_gives_its_reason_to_the_remote() {
         pair.close();
         assert_eq!(pair.a.close_reason(), Some(cause));
         assert_eq!(pair.b.close_reason(), Some(asked(reason)));
-        assert!(pair.a.closed().unwrap().0 < at_secs(1), "no deadline needed");
+        assert!(
+            pair.a.closed().unwrap().0 < at_secs(1),
+            "no deadline needed"
+        );
     }
 }
 
@@ -233,10 +236,7 @@ fn a_violation_is_answered_even_if_the_remote_has_half_closed_meanwhile() {
     let mut pair = rogue();
     pair.a.say_message(200, b"");
     pair.a.say(Say::HalfClose);
-    expect(
-        &mut pair,
-        CloseReason::Violation(Violation::CodeOutOfRange),
-    );
+    expect(&mut pair, CloseReason::Violation(Violation::CodeOutOfRange));
     assert!(pair.b.closed().unwrap().0 < at_secs(1));
 }
 

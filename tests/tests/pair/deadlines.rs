@@ -101,10 +101,7 @@ fn a_hello_byte_by_byte_does_not_gain_time() {
     let mut pair = Pair::over(&specs[0], &specs[1], [Faults::none(), slow], 0);
     pair.close();
     assert_eq!(pair.b.closed().unwrap().0, at_secs(5));
-    assert_eq!(
-        pair.b.close_reason(),
-        Some(CloseReason::HandshakeTimeout)
-    );
+    assert_eq!(pair.b.close_reason(), Some(CloseReason::HandshakeTimeout));
 }
 
 #[test]
@@ -199,10 +196,7 @@ fn an_inbox_holds_back_for_15_seconds() {
     assert_eq!(pair.a.messages().last().unwrap().1, [2, 4, 0xc1, 0x10]);
     assert_eq!(
         pair.b.closed(),
-        Some((
-            at_millis(22_250),
-            CloseReason::Stalled { subprotocol: 1 }
-        ))
+        Some((at_millis(22_250), CloseReason::Stalled { subprotocol: 1 }))
     );
 }
 

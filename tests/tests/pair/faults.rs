@@ -226,8 +226,7 @@ fn altered_bytes_close_the_session_and_deliver_nothing_that_was_not_sent() {
         }
         match other.close_reason() {
             Some(
-                CloseReason::Transport(TransportError::EndOfStream)
-                | CloseReason::HandshakeTimeout,
+                CloseReason::Transport(TransportError::EndOfStream) | CloseReason::HandshakeTimeout,
             ) => {}
             other => pair.fail(&format!("the other side for {other:?}")),
         }

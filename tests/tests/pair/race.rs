@@ -122,7 +122,10 @@ fn the_first_of_many_causes_wins() {
         let said: Vec<_> = pair.a.messages().into_iter().filter(|m| m.0 == 1).collect();
         match first.disconnect() {
             Some(reason) if !broken => pair.check(
-                said == [(1, &[2, 4, 0xc1, if reason.0 == 0 { 0x80 } else { reason.0 }][..])],
+                said == [(
+                    1,
+                    &[2, 4, 0xc1, if reason.0 == 0 { 0x80 } else { reason.0 }][..],
+                )],
                 "its Disconnect is said once",
             ),
             Some(_) => pair.check(said.len() <= 1, "its Disconnect is said at most once"),

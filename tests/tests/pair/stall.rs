@@ -208,9 +208,7 @@ fn the_reader_is_woken_once_for_what_comes_and_not_for_anything_else() {
     assert_eq!((pair.b.reader_wakes(0), pair.b.reader_wakes(1)), (1, 0));
     pair.run_for(secs(100));
     assert_eq!((pair.b.reader_wakes(0), pair.b.reader_wakes(1)), (1, 0));
-    pair.a
-        .session
-        .close(pair.now, CloseReason::WriteAbandoned);
+    pair.a.session.close(pair.now, CloseReason::WriteAbandoned);
     pair.close();
     assert_eq!((pair.b.reader_wakes(0), pair.b.reader_wakes(1)), (2, 1));
 }

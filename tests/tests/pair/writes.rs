@@ -292,9 +292,7 @@ fn try_write_never_waits() {
     pair.settle();
     assert_eq!(pair.a.results(inside), []);
     assert_eq!(
-        pair.a
-            .session
-            .try_write(pair.now, 0, LocalCode(0), &[b"x"]),
+        pair.a.session.try_write(pair.now, 0, LocalCode(0), &[b"x"]),
         Err(WriteError::WouldBlock { free: 0 })
     );
     pair.to_b.faults_mut().window = usize::MAX;
@@ -420,5 +418,8 @@ fn a_writer_that_stops_inside_its_frame_does_not_hold_the_session_for_ever() {
     pair.to_b.faults_mut().window = usize::MAX;
     pair.close();
     assert_eq!(pair.a.close_reason(), Some(CloseReason::WriteTimeout));
-    assert_eq!(pair.a.closed().unwrap().0, devp2p_tests::fixture::at_secs(20));
+    assert_eq!(
+        pair.a.closed().unwrap().0,
+        devp2p_tests::fixture::at_secs(20)
+    );
 }
