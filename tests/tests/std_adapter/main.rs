@@ -4,6 +4,8 @@ mod enode;
 mod info;
 mod key_file;
 mod memory;
+mod node;
+mod node_schedule;
 mod session;
 mod throttle;
 mod time;
