@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use crate::capability::{Overflow, Protocol};
 use crate::code::LocalCode;
 use crate::error::CloseReason;
-use crate::inbox::{Admit, Inboxes, Meta, Window};
+use crate::inbox::{Admit, Inboxes, Meta, Window, copy};
 use crate::time::Instant;
 use crate::waiter::{Waiter, poll_take};
 
@@ -333,7 +333,7 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
         };
         let at = inbox.start + slot.at;
         if let Some(header) = self.bytes.get_mut(at..at + RECORD_OVERHEAD) {
-            header.copy_from_slice(&encode_header(&meta, slot.oversize));
+            copy(header, &encode_header(&meta, slot.oversize));
         }
         if slot.wraps {
             if inbox.records == 0 {

@@ -4,6 +4,7 @@ use crate::code::WireCode;
 use crate::config::Local;
 use crate::disconnect::{self, DisconnectReason};
 use crate::hello::HelloTooLong;
+use crate::inbox::copy;
 
 /// A message of the base protocol, to be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +59,8 @@ impl Control {
                 plain.0.get(..plain.1).unwrap_or_default()
             }
         };
-        out.get_mut(..payload.len())
-            .ok_or(HelloTooLong)?
-            .copy_from_slice(payload);
+        let to = out.get_mut(..payload.len()).ok_or(HelloTooLong)?;
+        copy(to, payload);
         Ok(payload.len())
     }
 }

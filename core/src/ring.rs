@@ -1,5 +1,7 @@
 //! The transmit ring: sealed bytes that wait for the wire, in one lent slice.
 
+use crate::inbox::copy;
+
 /// The block that frames are made of, in bytes. The ring's capacity is a multiple of it, so a block never wraps.
 pub const BLOCK: usize = 16;
 
@@ -74,7 +76,7 @@ impl<'a> Ring<'a> {
             let (Some(to), Some((head, rest))) = (to.get_mut(..n), from.split_at_checked(n)) else {
                 return false;
             };
-            to.copy_from_slice(head);
+            copy(to, head);
             self.commit(n);
             from = rest;
         }

@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use crate::inbox::copy;
+
 /// Why bytes are not the RLP that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -346,7 +348,7 @@ impl<'a> Writer<'a> {
             .get_mut(self.length..)
             .and_then(|free| free.split_at_mut_checked(bytes.len()))
             .ok_or(NoRoom)?;
-        to.copy_from_slice(bytes);
+        copy(to, bytes);
         self.length += bytes.len();
         Ok(())
     }

@@ -59,6 +59,8 @@ pub enum PeerEvent {
 #[derive(Debug)]
 struct Subscriber {
     sender: SyncSender<PeerEvent>,
+    /// Whether it is told of messages too.
+    messages: bool,
     lost: Arc<AtomicU64>,
 }
 
@@ -67,10 +69,12 @@ struct Subscriber {
 pub(crate) struct Events {
     subscribers: Mutex<Vec<Subscriber>>,
     count: AtomicUsize,
+    /// How many of them are told of messages.
+    message_count: AtomicUsize,
 }
 
 impl Events {
-    pub(crate) fn subscribe(&self, capacity: usize) -> Subscription {
+    pub(crate) fn subscribe(&self, capacity: usize, messages: bool) -> Subscription {
         let (sender, receiver) = sync_channel(capacity);
         let lost = Arc::new(AtomicU64::new(0));
         let mut subscribers = self
@@ -79,33 +83,52 @@ impl Events {
             .unwrap_or_else(PoisonError::into_inner);
         subscribers.push(Subscriber {
             sender,
+            messages,
             lost: Arc::clone(&lost),
         });
-        self.count.store(subscribers.len(), Ordering::Relaxed);
+        self.recount(&subscribers);
         Subscription { receiver, lost }
     }
 
-    /// Sends what `event` makes, if anyone listens.
+    /// Sends what `event` makes of a session, if anyone listens.
     pub(crate) fn send(&self, event: impl FnOnce() -> PeerEvent) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
+        if self.count.load(Ordering::Relaxed) > 0 {
+            self.send_to(event(), |_| true);
         }
-        let event = event();
+    }
+
+    /// Sends what `event` makes of a message, if anyone listens to those.
+    pub(crate) fn send_message(&self, event: impl FnOnce() -> PeerEvent) {
+        if self.message_count.load(Ordering::Relaxed) > 0 {
+            self.send_to(event(), |subscriber| subscriber.messages);
+        }
+    }
+
+    fn recount(&self, subscribers: &[Subscriber]) {
+        let messages = subscribers.iter().filter(|one| one.messages).count();
+        self.count.store(subscribers.len(), Ordering::Relaxed);
+        self.message_count.store(messages, Ordering::Relaxed);
+    }
+
+    fn send_to(&self, event: PeerEvent, wanted: impl Fn(&Subscriber) -> bool) {
         let mut subscribers = self
             .subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        subscribers.retain(
-            |subscriber| match subscriber.sender.try_send(event.clone()) {
+        subscribers.retain(|subscriber| {
+            if !wanted(subscriber) {
+                return true;
+            }
+            match subscriber.sender.try_send(event.clone()) {
                 Ok(()) => true,
                 Err(TrySendError::Full(_)) => {
                     subscriber.lost.fetch_add(1, Ordering::Relaxed);
                     true
                 }
                 Err(TrySendError::Disconnected(_)) => false,
-            },
-        );
-        self.count.store(subscribers.len(), Ordering::Relaxed);
+            }
+        });
+        self.recount(&subscribers);
     }
 }
 

@@ -343,12 +343,16 @@ impl Writer {
                 counters.sent(written.length, written.wire_length);
             }
         }
-        inner.link.host.events.send(|| PeerEvent::MessageSent {
-            peer: inner.id,
-            capability: self.capability,
-            code: LocalCode(code),
-            length: written.length,
-        });
+        inner
+            .link
+            .host
+            .events
+            .send_message(|| PeerEvent::MessageSent {
+                peer: inner.id,
+                capability: self.capability,
+                code: LocalCode(code),
+                length: written.length,
+            });
     }
 
     fn link(&self) -> &Link {

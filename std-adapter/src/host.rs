@@ -211,9 +211,15 @@ impl Host {
         &self.protocols
     }
 
+    /// Subscribes to the beginnings and ends of sessions only, so that a flood of messages cannot crowd them out. As
+    /// [`subscribe`](Self::subscribe) otherwise.
+    pub fn subscribe_sessions(&self, capacity: usize) -> Subscription {
+        self.events.subscribe(capacity, false)
+    }
+
     /// Subscribes to events. Up to `capacity` wait for the subscriber; what comes while it is full is lost and counted.
     pub fn subscribe(&self, capacity: usize) -> Subscription {
-        self.events.subscribe(capacity)
+        self.events.subscribe(capacity, true)
     }
 
     /// Traffic of the protocol with this index over all sessions.

@@ -23,6 +23,7 @@ pub mod key_file;
 mod link;
 pub mod memory;
 pub mod node;
+mod offer;
 pub mod peer;
 pub mod protocol;
 mod queue;

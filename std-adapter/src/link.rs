@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time;
 
 use devp2p_core::code::{LocalCode, WireCode};
+use devp2p_core::config::Local;
 use devp2p_core::control::{CONTROL_LENGTH, Control};
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::MAX_HELLO_LENGTH;
@@ -22,6 +23,8 @@ use devp2p_core::time::{Instant, PollAt};
 
 use crate::block::{block_on, block_until};
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::offer::Offer;
+use crate::protocol::Protocol;
 use crate::queue::Queue;
 use crate::scratch;
 use crate::timer::{Target, TimerId};
@@ -56,8 +59,8 @@ pub(crate) struct Link {
     output: Mutex<Vec<u8>>,
     socket: Mutex<Socket>,
     closer: Box<dyn Closer>,
-    pub(crate) queues: Arc<[Queue]>,
-    turns: Vec<Turns>,
+    /// Until this is set, our Hello waits for the remote's.
+    offer: OnceLock<Offer>,
     timer: OnceLock<TimerId>,
     /// Whether the keys are there, so that a Disconnect can be sealed.
     has_keys: AtomicBool,
@@ -73,6 +76,9 @@ struct Socket {
     bytes: Vec<u8>,
 }
 
+/// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
+const HELLO_WAIT: time::Duration = time::Duration::from_secs(2);
+
 /// Room that an idle session keeps for output.
 const KEPT_OUTPUT: usize = 4 * 1024;
 
@@ -83,14 +89,7 @@ impl Link {
         writer: Box<dyn Write + Send>,
         closer: Box<dyn Closer>,
     ) -> Arc<Self> {
-        let queues = host
-            .local()
-            .protocols
-            .iter()
-            .map(|p| Queue::new(p.inbox, p.message_limit, p.overflow))
-            .collect();
         Arc::new(Self {
-            turns: host.protocols.iter().map(|_| Turns::default()).collect(),
             host,
             peer: Mutex::new(peer),
             sealer: Mutex::new(None),
@@ -100,7 +99,7 @@ impl Link {
                 bytes: Vec::new(),
             }),
             closer,
-            queues,
+            offer: OnceLock::new(),
             timer: OnceLock::new(),
             has_keys: AtomicBool::new(false),
             queues_closed: AtomicBool::new(false),
@@ -142,7 +141,8 @@ impl Link {
         }
         let state = peer.state();
         let reason = peer.close_reason();
-        let sends = (peer.wants_to_send() && !peer.is_inside_frame()) || peer.may_half_close();
+        let sends = (peer.wants_to_send() && !peer.is_inside_frame() && !self.holds_hello(&peer))
+            || peer.may_half_close();
         let poll_at = peer.poll_at();
         drop(peer);
         first
@@ -155,7 +155,11 @@ impl Link {
         if let Some(reason) = reason
             && !self.queues_closed.swap(true, Ordering::AcqRel)
         {
-            self.queues.iter().for_each(|queue| queue.close(reason));
+            let queues = self.offer.get().map(|offer| &offer.queues);
+            queues
+                .into_iter()
+                .flat_map(|queues| queues.iter())
+                .for_each(|queue| queue.close(reason));
         }
         if state == State::Closed && !self.transport_closed.swap(true, Ordering::AcqRel) {
             self.closer.close();
@@ -202,9 +206,52 @@ impl Link {
         self.has_keys.store(true, Ordering::Release);
     }
 
-    /// The inbox of this subprotocol, which is one of the registered ones.
+    /// Decides what this session offers: the host's protocols and `more`. From here on our Hello can go out; the first
+    /// call counts.
+    pub(crate) fn offer(&self, more: Vec<Protocol>) {
+        let _ = self.offer.set(Offer::new(&self.host, more));
+        self.kick();
+    }
+
+    /// Whether our Hello must wait because it is not decided what to offer. A Disconnect in its place need not.
+    fn holds_hello(&self, peer: &Peer<MAX_PROTOCOLS>) -> bool {
+        !self.is_offered() && !peer.is_closing()
+    }
+
+    /// Whether it is decided what this session offers.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.offer.get().is_some()
+    }
+
+    /// What this session offers; nothing while that is not decided.
+    pub(crate) fn protocols(&self) -> &[Protocol] {
+        self.offer.get().map_or(&[], |offer| &offer.protocols)
+    }
+
+    /// What this session says of itself.
+    pub(crate) fn local(&self) -> Local<'_> {
+        Local {
+            protocols: self.offer.get().map_or(&[], |offer| &offer.registered),
+            ..self.host.local()
+        }
+    }
+
+    /// The inboxes of all subprotocols; none while it is not decided what to offer.
+    pub(crate) fn queues(&self) -> Arc<[Queue]> {
+        self.offer
+            .get()
+            .map_or_else(|| Arc::new([]) as _, |offer| Arc::clone(&offer.queues))
+    }
+
+    /// The inbox of this subprotocol, which is one of the offered ones.
     pub(crate) fn queue(&self, subprotocol: usize) -> &Queue {
-        &self.queues[subprotocol]
+        let offer = self.offer.get().expect("a subprotocol runs after Hello");
+        &offer.queues[subprotocol]
+    }
+
+    fn turns(&self, subprotocol: usize) -> Result<&Turns, WriteError> {
+        let turns = self.offer.get().and_then(|o| o.turns.get(subprotocol));
+        turns.ok_or(WriteError::NotShared)
     }
 
     /// Writes bytes of the handshake, which are not frames.
@@ -214,10 +261,15 @@ impl Link {
 
     // ---- The thread that writes when no subprotocol does ----
 
-    /// Sends control messages and what others left, until the session is closed.
+    /// Sends control messages and what others left, until the session is closed. A Hello that waits for the remote's does
+    /// so for [`HELLO_WAIT`].
     pub(crate) fn run_writer(&self) {
+        let hello_at = time::Instant::now() + HELLO_WAIT;
         loop {
-            self.wait_for_kick();
+            let until = (!self.is_offered()).then_some(hello_at);
+            if !self.wait_for_kick(until) {
+                self.offer(Vec::new());
+            }
             self.pump();
             if self.change(|peer, _| peer.wants_half_close()) {
                 self.closer.close_write();
@@ -233,14 +285,25 @@ impl Link {
         self.kick.notify_one();
     }
 
-    fn wait_for_kick(&self) {
+    /// False if no kick came before `until`.
+    fn wait_for_kick(&self, until: Option<time::Instant>) -> bool {
         let mut kicked = lock(&self.kicked);
         while !std::mem::take(&mut *kicked) {
-            kicked = self
-                .kick
-                .wait(kicked)
-                .unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                kicked = self
+                    .kick
+                    .wait(kicked)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(time::Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.kick.wait_timeout(kicked, left);
+            kicked = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 
     /// Seals the control messages that wait and writes everything out.
@@ -253,6 +316,9 @@ impl Link {
         let mut sealer = lock(&self.sealer);
         let Some(sealer) = &mut *sealer else { return };
         loop {
+            if self.holds_hello(&self.lock_peer()) {
+                return;
+            }
             let (control, compressed) =
                 self.change(|peer, now| (peer.poll_control(now), peer.compresses()));
             let Some(control) = control else { return };
@@ -269,7 +335,7 @@ impl Link {
                 let payload = &mut frame[HEADER_LENGTH + code_length..];
                 // Its length was checked when the host was built.
                 let length = control
-                    .encode(&self.host.local(), compressed, payload)
+                    .encode(&self.local(), compressed, payload)
                     .unwrap_or(0);
                 sealer.finished |= matches!(control, Control::Disconnect(_));
                 self.seal_frame(sealer, frame, code_length + length);
@@ -345,7 +411,7 @@ impl Link {
         deadline: Option<time::Instant>,
     ) -> Result<Written, WriteError> {
         let wire = self.check(subprotocol, code)?;
-        let turns = self.turns.get(subprotocol).ok_or(WriteError::NotShared)?;
+        let turns = self.turns(subprotocol)?;
         let turn = turns.wait(deadline).ok_or(WriteError::TimedOut)?;
         let written = scratch::with_frame(|frame| {
             // Compressed before the token is asked for, so that others write meanwhile.
@@ -387,7 +453,7 @@ impl Link {
     ) -> Result<Written, WriteError> {
         let wire = self.check(subprotocol, code)?;
         let busy = WriteError::WouldBlock { free: 0 };
-        let turns = self.turns.get(subprotocol).ok_or(WriteError::NotShared)?;
+        let turns = self.turns(subprotocol)?;
         let _turn = turns.try_take().ok_or(busy)?;
         scratch::with_frame(|frame| {
             let (body, written) = self.compose(frame, wire, payload)?;
@@ -436,7 +502,8 @@ impl Link {
         let (code, code_length) = rlp::encode_code(code.0);
         frame.resize(HEADER_LENGTH, 0);
         frame.extend_from_slice(&code[..code_length]);
-        if self.with_peer(Peer::compresses) {
+        // Not `compresses`: our Hello may still wait to be sent, but it goes before any message.
+        if self.with_peer(Peer::decompresses) {
             scratch::compress(payload, frame);
         } else {
             payload

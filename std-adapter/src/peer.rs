@@ -96,7 +96,7 @@ impl PeerHandle {
     pub fn shared(&self) -> Vec<Capability> {
         let link = &self.inner.link;
         link.with_peer(|peer| {
-            let protocol = |index: u8| link.host.protocols.get(usize::from(index));
+            let protocol = |index: u8| link.protocols().get(usize::from(index));
             peer.shared()
                 .iter()
                 .filter_map(|entry| Some(protocol(entry.subprotocol)?.capability()))
@@ -179,7 +179,7 @@ impl PeerHandle {
         let inner = &self.inner;
         let address =
             |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
-        let protocols = inner.link.host.protocols.iter().enumerate();
+        let protocols = inner.link.protocols().iter().enumerate();
         let shared = protocols.filter(|(index, _)| self.offset(*index).is_some());
         PeerInfo {
             enr: None,

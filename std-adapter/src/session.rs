@@ -14,7 +14,7 @@ use devp2p_core::capability::Capability;
 use devp2p_core::code::WireCode;
 use devp2p_core::disconnect::{self, DisconnectReason};
 use devp2p_core::error::{CloseReason, TransportError, Violation};
-use devp2p_core::hello::NodeId;
+use devp2p_core::hello::{Hello, NodeId};
 use devp2p_core::inbox::Meta;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Expected, Peer};
@@ -74,7 +74,11 @@ pub struct Session {
     link: Arc<Link>,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
+    learn: Option<Box<Learn>>,
 }
+
+/// Makes protocols of a remote's Hello.
+type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
 
 impl Session {
     /// A session over `transport` with the node that was dialled. Its deadline for handshake and Hello counts from here.
@@ -113,7 +117,22 @@ impl Session {
             link,
             local,
             remote,
+            learn: None,
         })
+    }
+
+    /// Lets our Hello wait for the remote's, and offers what `choose` makes of that, after what the host registers. So one
+    /// can talk to a node whose capabilities are not known beforehand.
+    ///
+    /// Protocols beyond [`MAX_PROTOCOLS`](crate::host::MAX_PROTOCOLS) or the size of a Hello are left out. Peers usually send
+    /// their Hello without waiting; with one that waits too, ours goes out after 2 s, and offers what the host registers.
+    #[must_use]
+    pub fn learn(
+        mut self,
+        choose: impl FnOnce(&Hello<'_>) -> Vec<Protocol> + Send + 'static,
+    ) -> Self {
+        self.learn = Some(Box::new(choose));
+        self
     }
 
     /// A way to end the session from elsewhere, also while it opens.
@@ -134,6 +153,9 @@ impl Session {
     ) -> Report {
         let link = Arc::clone(&self.link);
         link.start_timer();
+        if self.learn.is_none() {
+            link.offer(Vec::new());
+        }
         let established = self.handshake();
         let id = established.as_ref().map(|established| established.remote);
         let mut tasks = Tasks::default();
@@ -255,7 +277,7 @@ impl Session {
         link.kick();
 
         let mut frames = Frames::new(&link, keys, ReceiveHalf::new(secrets.ingress));
-        let Some(hello) = frames.receive_hello(&mut *self.reader) else {
+        let Some(hello) = frames.receive_hello(&mut *self.reader, self.learn.take()) else {
             frames.discard(&mut *self.reader);
             return None;
         };
@@ -270,9 +292,8 @@ impl Session {
                 local: self.local,
                 remote: self.remote,
                 began: Instant::now(),
-                counters: self
-                    .host
-                    .protocols
+                counters: link
+                    .protocols()
                     .iter()
                     .map(|_| Counters::default())
                     .collect(),
@@ -293,7 +314,7 @@ impl Session {
             inbound: candidate.inbound,
         });
         log::debug!("session with {id} ({}) is active", peer.client_name());
-        tasks.start(&self.host, &peer);
+        tasks.start(&peer);
         frames.run(&mut *self.reader, &peer);
         Some(peer)
     }
@@ -371,7 +392,11 @@ impl<'l> Frames<'l> {
     }
 
     /// The remote's Hello, once it was accepted; `None` if the session is closing.
-    fn receive_hello(&mut self, reader: &mut dyn Read) -> Option<HelloText> {
+    fn receive_hello(
+        &mut self,
+        reader: &mut dyn Read,
+        mut learn: Option<Box<Learn>>,
+    ) -> Option<HelloText> {
         let mut gathered = vec![0; FIRST_FRAME_BUFFER];
         loop {
             if self.link.close_reason().is_some() {
@@ -389,12 +414,20 @@ impl<'l> Frames<'l> {
                 }
                 _ => None,
             };
-            let host = &self.link.host;
+            if let First::Message(_, payload) = first
+                && text.is_some()
+                && let Some(learn) = learn.take()
+            {
+                let more =
+                    Hello::decode(payload).map_or_else(|_| Vec::new(), |hello| learn(&hello));
+                self.link.offer(more);
+            }
+            let local = self.link.local();
             let accepted = self.link.change(|peer, now| {
                 match first {
                     First::NeedInput => {}
                     First::Message(_, payload) if text.is_some() => {
-                        peer.handle_hello(now, &host.local(), payload)
+                        peer.handle_hello(now, &local, payload)
                     }
                     First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
                         peer.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
@@ -417,12 +450,13 @@ impl<'l> Frames<'l> {
         let link = Arc::clone(self.link);
         let shared = link.with_peer(|peer| peer.shared().clone());
         let mut inboxes = Queues {
-            queues: Arc::clone(&link.queues),
+            queues: link.queues(),
             memory: Arc::clone(&link.host.memory),
             observer: Told(peer.clone()),
         };
         while link.close_reason().is_none() {
-            if self.unread.is_empty() && !self.fill(reader) {
+            // A message that waited for room is opened even if nothing of it is unread yet.
+            if self.unread.is_empty() && !self.receive.is_held() && !self.fill(reader) {
                 break;
             }
             let bytes = &mut self.buffer[self.unread.clone()];
@@ -493,16 +527,19 @@ impl Observer for Told {
     fn received(&self, subprotocol: usize, meta: &Meta) {
         self.counters(subprotocol)
             .for_each(|counters| counters.received(meta.length, meta.wire_length));
-        let host = &self.0.inner.link.host;
-        let Some(capability) = host.protocols.get(subprotocol).map(Protocol::capability) else {
+        let link = &self.0.inner.link;
+        let protocol = link.protocols().get(subprotocol);
+        let Some(capability) = protocol.map(Protocol::capability) else {
             return;
         };
-        host.events.send(|| PeerEvent::MessageReceived {
-            peer: self.0.id(),
-            capability,
-            code: meta.code,
-            length: meta.length,
-        });
+        link.host
+            .events
+            .send_message(|| PeerEvent::MessageReceived {
+                peer: self.0.id(),
+                capability,
+                code: meta.code,
+                length: meta.length,
+            });
     }
 
     fn dropped(&self, subprotocol: usize, _meta: &Meta) {
@@ -519,14 +556,15 @@ struct Tasks {
 
 #[derive(Default)]
 struct Done {
-    count: Mutex<usize>,
+    /// Whose run closures returned, in that order. Their threads end at once.
+    returned: Mutex<Vec<Capability>>,
     changed: Condvar,
 }
 
 impl Tasks {
     /// Starts a thread for each shared subprotocol.
-    fn start(&mut self, host: &Arc<Host>, peer: &PeerHandle) {
-        for (index, protocol) in host.protocols.iter().enumerate() {
+    fn start(&mut self, peer: &PeerHandle) {
+        for (index, protocol) in peer.inner.link.protocols().iter().enumerate() {
             if peer.offset(index).is_none() {
                 continue;
             }
@@ -541,7 +579,9 @@ impl Tasks {
                     let result = catch_unwind(AssertUnwindSafe(|| run(&mut subprotocol)));
                     drop(subprotocol);
                     link.close(cause(index, capability, result));
-                    *done.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+                    let mut returned = done.returned.lock().unwrap_or_else(PoisonError::into_inner);
+                    returned.push(capability);
+                    drop(returned);
                     done.changed.notify_all();
                 });
             match thread {
@@ -560,32 +600,26 @@ impl Tasks {
 
     /// Joins every thread that ends within `timeout`; returns the others' capabilities.
     fn join(&mut self, timeout: Duration) -> Vec<Capability> {
-        let count = self
+        let returned = self
             .done
-            .count
+            .returned
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let all = self.running.len();
         let waited = self
             .done
             .changed
-            .wait_timeout_while(count, timeout, |count| *count < all);
-        drop(waited);
-        let (mut stuck, mut joined) = (Vec::new(), Vec::new());
+            .wait_timeout_while(returned, timeout, |returned| returned.len() < all);
+        let returned = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
+        let mut stuck = Vec::new();
         for (capability, thread) in mem::take(&mut self.running) {
-            if thread.is_finished() {
-                joined.push(thread)
+            if returned.contains(&capability) {
+                let _ = thread.join();
             } else {
-                stuck.push((capability, thread))
+                stuck.push(capability);
             }
         }
-        for thread in joined {
-            let _ = thread.join();
-        }
         stuck
-            .into_iter()
-            .map(|(capability, _)| capability)
-            .collect()
     }
 }
 

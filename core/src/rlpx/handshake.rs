@@ -43,7 +43,8 @@ pub enum Role {
     Recipient,
 }
 
-/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop.
+/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop; the bytes that it was
+/// made from are the caller's to wipe.
 ///
 /// If one of the two secrets in it is zero or not below the group order, the handshake fails: with a sound generator that does
 /// not happen (2^-127), and a broken one must not go unnoticed.
@@ -102,7 +103,7 @@ pub enum Step<S: Sponge = Keccak256> {
     Send(usize),
     /// Gather until `received` has so many bytes in all, then poll again. It is never more than [`MAX_RECEIVED`].
     Receive(usize),
-    /// The session's keys are there and the remote has proved who it is. Both packets can go.
+    /// The session's keys are there, and both packets can go.
     Done(Established<S>),
 }
 
@@ -111,7 +112,8 @@ pub enum Step<S: Sponge = Keccak256> {
 pub struct Established<S: Sponge = Keccak256> {
     /// What frames are sealed and opened with.
     pub secrets: Secrets<S>,
-    /// The remote's static public key, which it has proved to hold.
+    /// The remote's static public key. That it holds the secret to it is proved by its first frame whose MAC holds, since the
+    /// keys follow from what only that secret could open or sign.
     pub remote: NodeId,
 }
 

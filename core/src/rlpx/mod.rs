@@ -19,7 +19,9 @@ pub mod transmit;
 
 pub use cipher::{FrameCipher, FrameKeys};
 pub use curve::{Curve, K256, NodeKey};
-pub use handshake::{Entropy, Established, Handshake, HandshakeError, Role, Step};
+pub use handshake::{
+    Entropy, Established, Handshake, HandshakeError, MAX_RECEIVED, MAX_SENT, Role, Step,
+};
 pub use mac::Mac;
 pub use secrets::Secrets;
 pub use sponge::{Keccak256, Sponge, keccak256};

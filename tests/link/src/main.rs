@@ -4,6 +4,9 @@
 #![no_std]
 #![no_main]
 
+/// Stands for what a remote sends.
+static INPUT: [u8; 512] = [0x80; 512];
+
 mod exercise;
 mod start;
 
@@ -13,7 +16,7 @@ use core::panic::PanicInfo;
 /// What runs once memory is set up. The reset code calls it; it has nowhere to return to.
 fn main() -> ! {
     loop {
-        let _ = black_box(exercise::exercise());
+        let _ = black_box(exercise::exercise(black_box(&INPUT)));
     }
 }
 

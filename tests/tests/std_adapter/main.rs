@@ -3,6 +3,7 @@ mod backoff;
 mod enode;
 mod info;
 mod key_file;
+mod learn;
 mod memory;
 mod node;
 mod node_schedule;

@@ -70,12 +70,13 @@ fn messages_of_every_size_are_echoed_over_tcp() {
     });
     let stream = TcpStream::connect(address).expect("a connection");
     let report = Session::dial(&client, stream, id).expect("a session").run();
+    let other = serving.join().expect("no panic");
     assert_eq!(
         report.reason,
-        CloseReason::ProtocolReturned { subprotocol: 0 }
+        CloseReason::ProtocolReturned { subprotocol: 0 },
+        "{other:?}"
     );
     assert!(!report.remote_requested && report.was_active && report.stuck.is_empty());
-    let other = serving.join().expect("no panic");
     assert_eq!(
         other.reason,
         CloseReason::RemoteRequested(Some(DisconnectReason::CLIENT_QUITTING))
