@@ -57,13 +57,20 @@ struct Measured {
     rtt_p99_us: u64,
 }
 
+/// What the run closure found.
+struct Times {
+    one_way: Duration,
+    wire_bytes: u64,
+    round_trips: Vec<Duration>,
+}
+
 /// The work of the run closure, and where it reports.
 struct Job {
     size: u32,
     count: u32,
     zero: bool,
     bar: ProgressBar,
-    done: Mutex<mpsc::Sender<Result<(Duration, Vec<Duration>), Failure>>>,
+    done: Mutex<mpsc::Sender<Result<Times, Failure>>>,
 }
 
 pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
@@ -106,15 +113,14 @@ pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
         ));
     }
     let result = done.recv();
-    let wire_bytes = peer.traffic(0).wire_bytes_out;
     job.bar.finish_and_clear();
     let ended = active.close();
-    let (took, mut round_trips) = match result {
+    let Times { one_way, wire_bytes, mut round_trips } = match result {
         Ok(result) => result?,
         Err(_) => return Err(Failure::session(ended)),
     };
     round_trips.sort_unstable();
-    let seconds = took.as_secs_f64();
+    let seconds = one_way.as_secs_f64();
     let measured = Measured {
         enode: args.enode.to_string(),
         size: args.size,
@@ -176,7 +182,7 @@ impl Job {
         let _ = sender.send(result);
     }
 
-    fn measure(&self, subprotocol: &mut Subprotocol) -> Result<(Duration, Vec<Duration>), Failure> {
+    fn measure(&self, subprotocol: &mut Subprotocol) -> Result<Times, Failure> {
         let mut message = vec![0; self.size as usize];
         if !self.zero {
             payload::random(1, &mut message);
@@ -190,7 +196,8 @@ impl Job {
         }
         subprotocol.write(bench::SYNC, &[]).map_err(explain)?;
         answer(subprotocol, bench::SYNC, 0)?;
-        let took = began.elapsed();
+        let one_way = began.elapsed();
+        let wire_bytes = subprotocol.writer().traffic().wire_bytes_out;
 
         let mut round_trips = Vec::new();
         let until = Instant::now() + ROUND_TRIP_TIME;
@@ -200,11 +207,11 @@ impl Job {
             answer(subprotocol, bench::ECHO, message.len())?;
             round_trips.push(began.elapsed());
         }
-        Ok((took, round_trips))
+        Ok(Times { one_way, wire_bytes, round_trips })
     }
 }
 
-fn explain(error: WriteError) -> Failure {
+pub(crate) fn explain(error: WriteError) -> Failure {
     match error {
         WriteError::Closed(reason) => Failure::session(reason),
         WriteError::TooLarge => Failure::new(
@@ -217,7 +224,7 @@ fn explain(error: WriteError) -> Failure {
 }
 
 /// Waits for the answer to the last message.
-fn answer(subprotocol: &mut Subprotocol, code: u32, length: usize) -> Result<(), Failure> {
+pub(crate) fn answer(subprotocol: &mut Subprotocol, code: u32, length: usize) -> Result<(), Failure> {
     let expected = format!("an answer of bench/1 with code {code} and {length} bytes");
     let advice = "dial a node that keeps the rules of bench/1, such as `devp2p listen`";
     match subprotocol.read_with(|message| (message.code, message.payload.len())) {

@@ -5,7 +5,9 @@
 //!   before it were taken.
 //! * `chat/1`, length 1: code 0 is a line of text for all.
 
-use devp2p_std::handle::{ReadError, Subprotocol};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use devp2p_std::handle::{ReadError, Subprotocol, Writer};
 use devp2p_std::peer::PeerHandle;
 use devp2p_std::protocol::{Failure, Protocol};
 
@@ -74,25 +76,47 @@ pub(crate) fn serve_bench() -> Protocol {
     })
 }
 
-/// Serves `chat/1`: each line goes to `on_line`.
-pub(crate) fn serve_chat(on_line: impl Fn(&PeerHandle, &str) + Send + Sync + 'static) -> Protocol {
-    protocol(chat::NAME, chat::LENGTH, move |subprotocol| {
-        loop {
-            match subprotocol.read() {
-                Ok(message) => {
-                    on_line(
-                        subprotocol.peer(),
-                        &String::from_utf8_lossy(&message.payload),
-                    );
+/// Everyone with whom this node has `chat/1`.
+#[derive(Default)]
+pub(crate) struct Room {
+    writers: Mutex<Vec<Writer>>,
+}
+
+impl Room {
+    /// Serves `chat/1`: each line goes to `on_line`.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        on_line: impl Fn(&PeerHandle, &str) + Send + Sync + 'static,
+    ) -> Protocol {
+        let room = Arc::clone(self);
+        let serve = move |subprotocol: &mut Subprotocol| {
+            room.lock().push(subprotocol.writer());
+            loop {
+                match subprotocol.read() {
+                    Ok(message) => {
+                        let line = String::from_utf8_lossy(&message.payload);
+                        on_line(subprotocol.peer(), &line);
+                    }
+                    Err(ReadError::Closed(_)) => return Ok(()),
+                    // A book is no line.
+                    Err(ReadError::Oversize { .. }) => {}
+                    Err(error) => return Err(error.into()),
                 }
-                Err(ReadError::Closed(_)) => return Ok(()),
-                // A book is no line.
-                Err(ReadError::Oversize { .. }) => {}
-                Err(error) => return Err(error.into()),
             }
-        }
-    })
-    .message_limit(64 * 1024)
+        };
+        protocol(chat::NAME, chat::LENGTH, serve).message_limit(64 * 1024)
+    }
+
+    /// Sends a line to all whose sessions live; returns how many those are.
+    pub(crate) fn say(&self, line: &str) -> usize {
+        let mut writers = self.lock();
+        writers.retain(|writer| writer.write(chat::LINE, line.as_bytes()).is_ok());
+        writers.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Writer>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Reads and drops messages until the session is closed.
