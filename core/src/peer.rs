@@ -77,6 +77,8 @@ pub struct Peer<const N: usize = 4> {
     local_version: u8,
     hello_sent: bool,
     half_closed: bool,
+    /// The remote's sending direction ended.
+    input_ended: bool,
     /// Bit `i`: subprotocol `i` waits for the wire to take everything.
     flushing: u32,
     flush_waiters: [Waiter; N],
@@ -110,12 +112,20 @@ impl<const N: usize> Peer<N> {
             local_version: local.version,
             hello_sent: false,
             half_closed: false,
+            input_ended: false,
             flushing: 0,
             flush_waiters: [const { Waiter::new() }; N],
             room_waiter: Waiter::new(),
             closed_waiter: Waiter::new(),
             config,
         }
+    }
+
+    /// Begins a new session in place of this one, as [`new`](Self::new) with the same configuration; the deadline is that
+    /// of the handshake, from `now`. Tasks that wait for the old one must have been woken.
+    pub fn restart(&mut self, local: &Local<'_>, now: Instant) {
+        let deadline = now.saturating_add(self.config.handshake_timeout);
+        *self = Self::new(self.config, local, Expected::Anyone, deadline);
     }
 
     // ---- What comes in ----
@@ -283,10 +293,14 @@ impl<const N: usize> Peer<N> {
         result
     }
 
-    /// The stream ended or broke. A closing session is then closed; a live one closes with this cause.
+    /// The stream ended or broke. A live session closes with this cause. A closing one is then closed; but if only the
+    /// incoming direction ended, it says its Disconnect first.
     pub fn handle_end(&mut self, now: Instant, error: TransportError) {
         self.close(now, CloseReason::Transport(error));
-        self.lifecycle.finish();
+        self.input_ended |= error == TransportError::EndOfStream;
+        if error != TransportError::EndOfStream || self.half_closed {
+            self.lifecycle.finish();
+        }
     }
 
     /// The transport has proved who the remote is.
@@ -399,11 +413,13 @@ impl<const N: usize> Peer<N> {
     /// The holder seals its first byte: from here on the frame must be completed.
     pub fn begin_write(&mut self, subprotocol: usize) {
         self.token.begin(subprotocol);
+        self.transmit.set_inside_frame(self.is_inside_frame());
     }
 
     /// The holder's frame is sealed whole: the next writer goes on.
     pub fn complete_write(&mut self, subprotocol: usize) {
         self.token.complete(subprotocol);
+        self.transmit.set_inside_frame(self.is_inside_frame());
     }
 
     /// A writer went away: it waits no more, and the token it may hold is free, unless a part of its frame is sealed. Then
@@ -412,6 +428,15 @@ impl<const N: usize> Peer<N> {
         if self.token.give_back(subprotocol) == GivenBack::InsideFrame {
             self.close(now, CloseReason::WriteAbandoned);
             self.lifecycle.finish();
+        }
+    }
+
+    /// A writer went away that had sealed nothing, while another one of its subprotocol may be writing.
+    pub fn stop_waiting(&mut self, now: Instant, subprotocol: usize) {
+        if self.token.is_writing(subprotocol) {
+            self.token.stop_waiting(subprotocol);
+        } else {
+            self.give_back(now, subprotocol);
         }
     }
 
@@ -459,6 +484,9 @@ impl<const N: usize> Peer<N> {
     pub fn wants_half_close(&mut self) -> bool {
         let wants = self.may_half_close();
         self.half_closed |= wants;
+        if wants && self.input_ended {
+            self.lifecycle.finish();
+        }
         wants
     }
 
@@ -536,7 +564,7 @@ impl<const N: usize> Peer<N> {
             return self
                 .token
                 .retire()
-                .or_else(|| self.room_waiter.take())
+                .or_else(|| self.take_released_room_waiter())
                 .or_else(|| self.next_closing_wake());
         }
         if self.state() == State::Active
@@ -546,6 +574,12 @@ impl<const N: usize> Peer<N> {
             return Some(waker);
         }
         self.next_flush_wake(self.transmit.pending() == 0)
+    }
+
+    /// Who waits for room has nothing to wait for: unless it is to complete the frame that it began.
+    fn take_released_room_waiter(&mut self) -> Option<Waker> {
+        let released = self.state() == State::Closed || !self.is_inside_frame();
+        released.then(|| self.room_waiter.take()).flatten()
     }
 
     fn next_closing_wake(&mut self) -> Option<Waker> {

@@ -157,8 +157,10 @@ pub struct Session<'a, const N: usize = 4> {
     table: &'a mut [u16],
     /// The ring still holds the handshake's packet, which is not whole blocks: nothing is sealed after it before it left.
     unaligned: bool,
-    /// A message was taken from an inbox since a message last found none to wait in.
-    popped: bool,
+    /// A message was removed while another one waits for room: perhaps there is room now.
+    may_resume: bool,
+    /// Hello was accepted, and the driver was told.
+    is_active: bool,
     was_active: bool,
     was_closed: bool,
 }
@@ -217,6 +219,22 @@ impl<'a, const N: usize> Session<'a, N> {
         storage: Storage<'a>,
         now: Instant,
     ) -> Result<Self, StorageError> {
+        let mut session = Self::idle(key, local, config, storage)?;
+        session.start(handshake, now);
+        Ok(session)
+    }
+
+    /// Storage without a session yet: it is closed until [`start_dial`](Self::start_dial) or
+    /// [`start_accept`](Self::start_accept).
+    ///
+    /// # Errors
+    /// [`StorageError`] if the storage is too small for handshake, Hello or inboxes.
+    pub fn idle(
+        key: &'a NodeKey,
+        local: Local<'a>,
+        config: Config,
+        storage: Storage<'a>,
+    ) -> Result<Self, StorageError> {
         if storage.inboxes.len() < MIN_INBOX_MEMORY {
             return Err(StorageError::Inboxes {
                 needed: MIN_INBOX_MEMORY,
@@ -230,25 +248,51 @@ impl<'a, const N: usize> Session<'a, N> {
             return Err(StorageError::Ring { needed });
         }
         let inboxes = Arena::new(storage.inboxes, local.protocols)?;
-        let deadline = now.saturating_add(config.handshake_timeout);
+        let mut peer = Peer::new(config, &local, Expected::Anyone, Instant::ZERO);
+        peer.handle_end(Instant::ZERO, TransportError::EndOfStream);
         Ok(Self {
-            phase: Phase::Handshake {
-                handshake,
-                computes: true,
-                gathered: 0,
-                wanted: 0,
-            },
-            peer: Peer::new(config, &local, Expected::Anyone, deadline),
+            phase: Phase::Dead,
+            peer,
             inboxes,
             ring: Ring::new(storage.ring),
             table: storage.table,
             key,
             local,
             unaligned: true,
-            popped: false,
+            may_resume: false,
+            is_active: false,
             was_active: false,
-            was_closed: false,
+            was_closed: true,
         })
+    }
+
+    /// Begins a new session with the same storage, as the side that dials `remote`. One that still lives is forgotten, and
+    /// so are messages that were not read.
+    pub fn start_dial(&mut self, remote: NodeId, entropy: Entropy, now: Instant) {
+        self.start(Handshake::initiator(remote, entropy), now);
+    }
+
+    /// Begins a new session with the same storage, as the side that was dialled. One that still lives is forgotten, and so
+    /// are messages that were not read.
+    pub fn start_accept(&mut self, entropy: Entropy, now: Instant) {
+        self.start(Handshake::recipient(entropy), now);
+    }
+
+    fn start(&mut self, handshake: Handshake, now: Instant) {
+        self.phase = Phase::Handshake {
+            handshake,
+            computes: true,
+            gathered: 0,
+            wanted: 0,
+        };
+        self.peer.restart(&self.local, now);
+        self.inboxes.clear();
+        self.ring.clear();
+        self.unaligned = true;
+        self.may_resume = false;
+        self.is_active = false;
+        self.was_active = false;
+        self.was_closed = false;
     }
 
     // ---- What comes in ----
@@ -298,6 +342,7 @@ impl<'a, const N: usize> Session<'a, N> {
                     First::NeedInput => {}
                     First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
                         self.peer.handle_hello(now, &self.local, payload);
+                        self.is_active = self.peer.state() == State::Active;
                         live.receive.set_compressed(self.peer.decompresses());
                     }
                     First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
@@ -317,15 +362,7 @@ impl<'a, const N: usize> Session<'a, N> {
                     self.peer.shared(),
                     &mut self.inboxes,
                 );
-                match status {
-                    Status::NeedInput | Status::Held { .. } => {}
-                    Status::Base(message) => self.peer.handle_base(now, message),
-                    Status::Violation(violation) => self.peer.handle_violation(now, violation),
-                    Status::Refused { subprotocol } => {
-                        self.peer.close(now, CloseReason::Stalled { subprotocol })
-                    }
-                    Status::Broken(error) => self.peer.handle_end(now, error),
-                }
+                on_status(&mut self.peer, now, status);
                 (n, !matches!(status, Status::Held { .. }))
             };
             self.peer.on_receive(now, live.receive.take_received());
@@ -339,6 +376,27 @@ impl<'a, const N: usize> Session<'a, N> {
         } else {
             consumed
         }
+    }
+
+    /// Opens the inbox for the message that waits for room, if there is room now: this ends the holding back even if no
+    /// byte is there to be passed.
+    fn resume_held(&mut self, now: Instant) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if !core::mem::take(&mut self.may_resume)
+            || self.peer.is_closing()
+            || !live.receive.is_held()
+            || !live.receive.could_open(&mut self.inboxes)
+        {
+            return;
+        }
+        let shared = self.peer.shared();
+        let (_, status) = live
+            .receive
+            .handle(&live.keys, now, &mut [], shared, &mut self.inboxes);
+        on_status(&mut self.peer, now, status);
+        self.peer.on_receive(now, live.receive.take_received());
     }
 
     /// Whether bytes passed to [`handle_input`](Self::handle_input) would be consumed now.
@@ -372,6 +430,11 @@ impl<'a, const N: usize> Session<'a, N> {
         } else {
             self.ring.readable()
         }
+    }
+
+    /// How many bytes wait for the transport in all.
+    pub fn output_length(&self) -> usize {
+        self.ring.len()
     }
 
     /// The transport took `n` bytes of [`output`](Self::output).
@@ -508,7 +571,22 @@ impl<'a, const N: usize> Session<'a, N> {
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
     /// closes as abandoned, since nothing can follow half a frame.
     pub fn abandon(&mut self, now: Instant, write: &Write) {
-        self.peer.give_back(now, write.subprotocol);
+        match &write.writer {
+            Some(writer) if writer.has_begun() => self.peer.give_back(now, write.subprotocol),
+            _ => self.peer.stop_waiting(now, write.subprotocol),
+        }
+    }
+
+    /// Ready once the wire took everything that was sealed.
+    ///
+    /// # Errors
+    /// Why the session closed before that.
+    pub fn poll_flush(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>> {
+        self.peer.poll_flush(subprotocol, cx)
     }
 
     fn compression(&mut self) -> Compression<'_> {
@@ -520,7 +598,7 @@ impl<'a, const N: usize> Session<'a, N> {
     /// The first waiting message of `subprotocol`, lent until [`pop`](Self::pop).
     pub fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
         // Before Hello the inboxes' memory holds handshake and Hello.
-        if self.was_active {
+        if self.is_active {
             self.inboxes.peek(subprotocol)
         } else {
             None
@@ -530,7 +608,7 @@ impl<'a, const N: usize> Session<'a, N> {
     /// Removes the first waiting message of `subprotocol`.
     pub fn pop(&mut self, subprotocol: usize) {
         self.inboxes.pop(subprotocol);
-        self.popped = true;
+        self.may_resume = matches!(&self.phase, Phase::Live(live) if live.receive.is_held());
     }
 
     /// Ready when a message waits for `subprotocol`; with the cause once the session closes and none is left.
@@ -585,7 +663,7 @@ impl<'a, const N: usize> Session<'a, N> {
     /// nothing more to do now. Work is bounded by one point multiplication.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
         let authenticated = self.step_handshake(now);
-        self.resume(now);
+        self.resume_held(now);
         self.peer.handle_timeout(now);
         self.seal_control(now);
         if self.peer.is_closing() && !matches!(self.phase, Phase::Live(_)) {
@@ -595,7 +673,8 @@ impl<'a, const N: usize> Session<'a, N> {
         if let Some(id) = authenticated.filter(|_| !self.peer.is_closing()) {
             return Some(Event::Authenticated(id));
         }
-        if self.peer.state() == State::Active && !self.was_active {
+        // Told even if the end was decided meanwhile: what came in between can be read.
+        if self.is_active && !self.was_active {
             self.was_active = true;
             return Some(Event::Active);
         }
@@ -655,20 +734,6 @@ impl<'a, const N: usize> Session<'a, N> {
         }
     }
 
-    /// Opens the inbox for the message that waits for one, if there is room now: holding back ends with the room, not with
-    /// the remote's next byte.
-    fn resume(&mut self, now: Instant) {
-        let Phase::Live(live) = &mut self.phase else {
-            return;
-        };
-        if core::mem::take(&mut self.popped)
-            && live.receive.could_open(&mut self.inboxes)
-            && live.receive.is_held()
-        {
-            self.handle_frames(now, &mut []);
-        }
-    }
-
     /// Whether the ring has room for the control message that wants to go out.
     fn has_room_for_control(&self) -> bool {
         let length = if self.peer.has_said_hello() {
@@ -718,13 +783,11 @@ impl<'a, const N: usize> Session<'a, N> {
             && self.peer.wants_to_send()
             && !self.peer.is_inside_frame()
             && self.has_room_for_control();
-        let untold = (self.peer.state() == State::Active && !self.was_active)
+        let untold = (self.is_active && !self.was_active)
             || (self.peer.state() == State::Closed && !self.was_closed)
             || (self.peer.state() == State::Closing && !matches!(self.phase, Phase::Live(_)))
             || self.peer.may_half_close();
-        let resumes =
-            self.popped && matches!(&self.phase, Phase::Live(live) if live.receive.is_held());
-        if computes || can_send || untold || resumes {
+        if computes || can_send || untold || self.may_resume {
             PollAt::Now
         } else {
             self.peer.poll_at()
@@ -740,6 +803,11 @@ impl<'a, const N: usize> Session<'a, N> {
         };
         room.or_else(|| self.peer.next_wake())
             .or_else(|| self.inboxes.next_wake(self.peer.is_closing()))
+    }
+
+    /// Ready with the cause once the session is closed.
+    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
+        self.peer.poll_closed(cx)
     }
 
     /// The peer: state, shared subprotocols, the remote, the cause of the end.
@@ -758,6 +826,17 @@ impl<'a, const N: usize> Session<'a, N> {
             Phase::Handshake { handshake, .. } => Some(handshake.role()),
             _ => None,
         }
+    }
+}
+
+/// Tells the peer what the receiver came upon.
+fn on_status<const N: usize>(peer: &mut Peer<N>, now: Instant, status: Status) {
+    match status {
+        Status::NeedInput | Status::Held { .. } => {}
+        Status::Base(message) => peer.handle_base(now, message),
+        Status::Violation(violation) => peer.handle_violation(now, violation),
+        Status::Refused { subprotocol } => peer.close(now, CloseReason::Stalled { subprotocol }),
+        Status::Broken(error) => peer.handle_end(now, error),
     }
 }
 

@@ -91,7 +91,8 @@ impl ReceiveWatch {
 }
 
 /// Watches the sending direction by marks: everything sealed when a mark is set must be taken within the deadline, then the
-/// next mark is set. So a wire that moves is given time, and one that stands still is noticed.
+/// next mark is set. So a wire that moves is given time, and one that stands still is noticed. A frame that was begun counts
+/// as waiting until it is whole: a writer that stops inside it stops everyone.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TransmitWatch {
@@ -99,6 +100,8 @@ pub struct TransmitWatch {
     pending: u64,
     /// Of those, the bytes before the mark, and when the mark was set.
     mark: Option<(u64, Instant)>,
+    /// A part of a frame is sealed, the rest is not.
+    inside_frame: bool,
 }
 
 impl TransmitWatch {
@@ -107,24 +110,36 @@ impl TransmitWatch {
         Self {
             pending: 0,
             mark: None,
+            inside_frame: false,
         }
     }
 
     /// `bytes` more were sealed.
     pub fn on_sealed(&mut self, now: Instant, bytes: usize) {
         self.pending = self.pending.saturating_add(bytes as u64);
-        if bytes > 0 && self.mark.is_none() {
+        if bytes > 0 && self.mark.is_none_or(|(before, _)| before == 0) {
             self.mark = Some((self.pending, now));
+        }
+    }
+
+    /// A frame was begun whose rest is still to be sealed, or that rest was sealed.
+    pub fn set_inside_frame(&mut self, inside: bool) {
+        self.inside_frame = inside;
+        if !inside && self.pending == 0 {
+            self.mark = None;
         }
     }
 
     /// The wire took `bytes`.
     pub fn on_taken(&mut self, now: Instant, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
         self.pending = self.pending.saturating_sub(bytes as u64);
         if let Some((before, since)) = self.mark {
             let before = before.saturating_sub(bytes as u64);
             self.mark = match (before, self.pending) {
-                (_, 0) => None,
+                (_, 0) => self.inside_frame.then_some((0, now)),
                 (0, pending) => Some((pending, now)),
                 (before, _) => Some((before, since)),
             };

@@ -70,7 +70,8 @@ impl<const N: usize> WriteToken<N> {
         if subprotocol >= N || self.retired {
             return None;
         }
-        if self.is_held_by(subprotocol) {
+        // One that is writing asks for its next frame, or in the name of another task: that waits for the end of this one.
+        if self.holder == Holder::Granted(subprotocol as u8) {
             return Some(Poll::Ready(()));
         }
         self.waiting |= 1 << subprotocol;
@@ -79,10 +80,8 @@ impl<const N: usize> WriteToken<N> {
             // queue makes the asker the holder.
             if self.waiting == 1 << subprotocol {
                 self.give(subprotocol as u8);
+                return Some(Poll::Ready(()));
             }
-        }
-        if self.is_held_by(subprotocol) {
-            return Some(Poll::Ready(()));
         }
         if let Some(waiter) = self.waiters.get_mut(subprotocol) {
             waiter.register(cx);
@@ -125,13 +124,7 @@ impl<const N: usize> WriteToken<N> {
 
     /// `subprotocol` waits no longer, or drops the token it holds.
     pub fn give_back(&mut self, subprotocol: usize) -> GivenBack {
-        if subprotocol >= N {
-            return GivenBack::Clean;
-        }
-        self.waiting &= !(1 << subprotocol);
-        if let Some(waiter) = self.waiters.get_mut(subprotocol) {
-            drop(waiter.take());
-        }
+        self.stop_waiting(subprotocol);
         match self.holder {
             Holder::Granted(holder) if usize::from(holder) == subprotocol => {
                 self.holder = Holder::Nobody;
@@ -140,6 +133,19 @@ impl<const N: usize> WriteToken<N> {
             Holder::Writing(holder) if usize::from(holder) == subprotocol => GivenBack::InsideFrame,
             _ => GivenBack::Clean,
         }
+    }
+
+    /// `subprotocol` waits no longer, but what it is writing goes on.
+    pub fn stop_waiting(&mut self, subprotocol: usize) {
+        if let Some(waiter) = self.waiters.get_mut(subprotocol) {
+            self.waiting &= !(1 << subprotocol);
+            drop(waiter.take());
+        }
+    }
+
+    /// Whether a frame of `subprotocol` is partly sealed.
+    pub fn is_writing(&self, subprotocol: usize) -> bool {
+        matches!(self.holder, Holder::Writing(h) if usize::from(h) == subprotocol)
     }
 
     /// No new write begins; a frame in progress may still be completed. Returns one waiting task; call until `None`.

@@ -1,2 +1,16 @@
 //! Harness shared by the system tests.
+//!
+//! * [`pair`]: two [`endpoint`]s, a [`link`] with seeded faults in each direction, and a virtual clock.
+//! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
+//! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
+
+pub mod endpoint;
+pub mod fixture;
 pub mod geth;
+pub mod link;
+pub mod node;
+pub mod pair;
+pub mod random;
+pub mod rogue;
+pub mod wake;
