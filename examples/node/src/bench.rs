@@ -115,7 +115,11 @@ pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
     let result = done.recv();
     job.bar.finish_and_clear();
     let ended = active.close();
-    let Times { one_way, wire_bytes, mut round_trips } = match result {
+    let Times {
+        one_way,
+        wire_bytes,
+        mut round_trips,
+    } = match result {
         Ok(result) => result?,
         Err(_) => return Err(Failure::session(ended)),
     };
@@ -207,7 +211,11 @@ impl Job {
             answer(subprotocol, bench::ECHO, message.len())?;
             round_trips.push(began.elapsed());
         }
-        Ok(Times { one_way, wire_bytes, round_trips })
+        Ok(Times {
+            one_way,
+            wire_bytes,
+            round_trips,
+        })
     }
 }
 
@@ -224,7 +232,11 @@ pub(crate) fn explain(error: WriteError) -> Failure {
 }
 
 /// Waits for the answer to the last message.
-pub(crate) fn answer(subprotocol: &mut Subprotocol, code: u32, length: usize) -> Result<(), Failure> {
+pub(crate) fn answer(
+    subprotocol: &mut Subprotocol,
+    code: u32,
+    length: usize,
+) -> Result<(), Failure> {
     let expected = format!("an answer of bench/1 with code {code} and {length} bytes");
     let advice = "dial a node that keeps the rules of bench/1, such as `devp2p listen`";
     match subprotocol.read_with(|message| (message.code, message.payload.len())) {

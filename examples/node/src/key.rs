@@ -33,7 +33,11 @@ pub(crate) fn run(args: &Key, output: Output) -> Result<(), Failure> {
         }
         None => (new_secret()?, true),
     };
-    let enode = Enode::new(*node_key(&secret)?.id(), args.addr);
+    let enode = Enode {
+        // There is no discovery.
+        udp: 0,
+        ..Enode::new(*node_key(&secret)?.id(), args.addr)
+    };
     // A key that is in a file is not shown again: the file is where it belongs.
     let shown = args.file.is_none().then(|| hex(secret.as_bytes()));
     if output.json {

@@ -152,7 +152,10 @@ impl Log {
             }
             PeerEvent::Dropped { peer, reason } => {
                 let handle = self.live.remove(&peer);
-                let lasted = handle.as_ref().map(PeerHandle::lifetime).unwrap_or_default();
+                let lasted = handle
+                    .as_ref()
+                    .map(PeerHandle::lifetime)
+                    .unwrap_or_default();
                 let protocols = node.host().protocols().len();
                 let traffic = |index| handle.as_ref().map(|handle| handle.traffic(index));
                 let sum = |of: fn(&devp2p_std::counters::Traffic) -> u64| -> u64 {
@@ -193,17 +196,26 @@ impl Log {
     }
 
     fn ending(&self, signal: i32) -> Result<(), Failure> {
-        let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+        let name = if signal == SIGINT {
+            "SIGINT"
+        } else {
+            "SIGTERM"
+        };
         if self.output.json {
-            return self.output.object(&json!({"event": "ending", "signal": name}));
+            return self
+                .output
+                .object(&json!({"event": "ending", "signal": name}));
         }
         self.output.line(&format!("{name}: ending"))
     }
 
     fn ended(&self) -> Result<(), Failure> {
         if self.output.json {
-            return self.output.object(&json!({"event": "ended", "sessions": self.served}));
+            return self
+                .output
+                .object(&json!({"event": "ended", "sessions": self.served}));
         }
-        self.output.line(&format!("ended after {} sessions", self.served))
+        self.output
+            .line(&format!("ended after {} sessions", self.served))
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod dial;
 mod failure;
 mod key;
+mod listen;
 mod logger;
 mod payload;
 mod ping;
@@ -42,6 +43,8 @@ enum Command {
     Key(key::Key),
     /// Ask a node what it offers, and measure round trips of Ping
     Ping(ping::Ping),
+    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT or SIGTERM
+    Listen(listen::Listen),
     /// Measure messages and bytes per second to a node that serves bench/1, and round trips
     Bench(bench::Bench),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Key(args) => key::run(args, output),
         Command::Ping(args) => ping::run(args, output),
+        Command::Listen(args) => listen::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     };
     match result {
