@@ -109,16 +109,21 @@ impl Hostile {
     }
 
     /// The session ends for this cause, of which we tell by this Disconnect or not at all, and our host is well after that.
+    /// Not a message of the session that ends is delivered.
     pub(crate) fn ends(
         &self,
         session: Running,
         cause: CloseReason,
         disconnect: Option<DisconnectReason>,
     ) -> Report {
-        self.ends_on("", session, cause, disconnect)
+        let before = self.host.traffic(0).messages_in;
+        let report = self.ends_on("", session, cause, disconnect);
+        assert_eq!(self.host.traffic(0).messages_in, before);
+        self.assert_well();
+        report
     }
 
-    /// Likewise, on the remote's link of this name.
+    /// The session on this link ends so. Others may go on.
     pub(crate) fn ends_on(
         &self,
         link: &str,
@@ -141,9 +146,11 @@ impl Hostile {
                 assert_eq!(seen["reason"], reason.0, "{seen}");
                 assert_eq!(seen["ending"], "eof", "{seen}");
             }
-            None => assert_ends_without_a_word(&seen),
+            None => {
+                assert_eq!(seen["codes"]["1"], Value::Null, "{seen}");
+                assert_ended(&seen);
+            }
         }
-        self.assert_well();
         report
     }
 
@@ -188,10 +195,4 @@ fn assert_ended(seen: &Value) {
         ["eof", "reset"].contains(&seen["ending"].as_str().unwrap_or_default()),
         "{seen}"
     );
-}
-
-/// The connection ended without a Disconnect.
-fn assert_ends_without_a_word(seen: &Value) {
-    assert_ended(seen);
-    assert_eq!(seen["codes"]["1"], Value::Null, "{seen}");
 }

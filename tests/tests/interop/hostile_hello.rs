@@ -91,7 +91,7 @@ fn a_malformed_hello_is_a_breach(dialler: Dialler) {
         // Elements that are missing.
         "c0".to_owned(),
         "c3058080".to_owned(),
-        "c605 80c0 80".replace(' ', ""),
+        "c40580c080".to_owned(),
         // Elements of the wrong kind: a list as the version, as the name and as the identity; a string as the capabilities.
         list(&["c0", name, caps, port].concat(), &id),
         list(&[version, "c0", caps, port].concat(), &id),
