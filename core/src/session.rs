@@ -640,7 +640,11 @@ impl<'a, const N: usize> Session<'a, N> {
     // ---- The session's own progress ----
 
     /// Admits the remote that [`Event::Authenticated`] named: Hello goes out.
+    /// Does nothing at any other time.
     pub fn admit(&mut self) {
+        if !matches!(self.phase, Phase::Authenticated(_)) {
+            return;
+        }
         if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
         {
             self.peer
@@ -654,7 +658,8 @@ impl<'a, const N: usize> Session<'a, N> {
         }
     }
 
-    /// Turns the remote away: before Hello by a Disconnect in place of it, after it by one that follows.
+    /// Turns the remote away: before Hello by a Disconnect in place of it, after it by one that follows. While the handshake
+    /// is not done nothing can be said.
     pub fn reject(&mut self, now: Instant, reason: DisconnectReason) {
         self.admit();
         self.peer.reject(now, reason);
