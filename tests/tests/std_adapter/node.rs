@@ -166,6 +166,7 @@ fn two_nodes_exchange_messages() {
     })
     .expect("a valid name");
     let server = start(listening(2));
+    let events = server.host().subscribe(10);
     let client = start(Node::builder(host_with(1, |host| host.protocol(asks))));
     let peer = client.dial(&server.enode()).expect("a session");
     let answer = receiver.recv_timeout(PATIENCE).expect("an answer");
@@ -175,5 +176,6 @@ fn two_nodes_exchange_messages() {
     assert_eq!(client.peers().len(), 1);
     let other = server.peer(&client.host().id()).expect("the session");
     assert!(other.is_inbound());
+    while !matches!(next(&events), PeerEvent::MessageSent { .. }) {}
     assert_eq!(server.host().traffic(0).bytes_out, 5);
 }

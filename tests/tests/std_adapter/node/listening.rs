@@ -31,8 +31,10 @@ fn connections_that_make_no_sense_do_no_harm() {
             assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
         }
     }
+    let events = server.host().subscribe(10);
     let client = dialler(81);
     client.dial(&server.enode()).expect("a session");
+    added(&events);
     let end = server.shutdown();
     assert_eq!((end.reports.len(), end.unfinished), (1, 0));
     for mut stream in silent {
