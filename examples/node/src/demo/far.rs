@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::hello::NodeId;
+use devp2p_std::counters::Traffic;
 use devp2p_std::enode::Enode;
 use devp2p_std::events::{PeerEvent, Subscription};
 use devp2p_std::host::Host;
@@ -24,6 +25,8 @@ pub(super) struct Count {
     pub(super) offset: u32,
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// Bytes too, where they are counted alike.
+    pub(super) traffic: Option<Traffic>,
 }
 
 /// What the far end saw of the session, from its beginning to its end.
@@ -142,6 +145,7 @@ impl Far for Listener {
                 offset: peer.offset(index).unwrap_or_default(),
                 sent: traffic.messages_out,
                 received: traffic.messages_in,
+                traffic: Some(traffic),
             };
             seen.counts
                 .insert(protocol.capability().name.to_string(), count);

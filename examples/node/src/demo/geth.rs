@@ -155,6 +155,7 @@ fn note(seen: &mut Seen, event: &Value) -> bool {
                 offset: number(&event["offset"]) as u32,
                 sent: number(&event["sent"]["count"]),
                 received: number(&event["received"]["count"]),
+                traffic: None,
             };
             seen.counts.insert(name, count);
         }

@@ -120,11 +120,11 @@ fn lane(name: &'static str, lane: &Lane, ok: bool, detail: String) -> Check {
 fn identity(facts: &Facts<'_>) -> Check {
     let [expected, proved] = &facts.far_id;
     let ok = expected == proved && facts.own_id == facts.seen.dialler;
-    let far = facts.far_name;
     let detail = match ok {
-        true => format!("dialler and {far} each proved the key that the other knows them by"),
-        false => format!("dialler and {far} do not name the same two keys"),
+        true => "each end proved the key by which the other knows it",
+        false => "the ends do not name the same two keys",
     };
+    let detail = detail.to_owned();
     check("identity", ok, detail)
 }
 
@@ -282,7 +282,7 @@ fn disconnect(facts: &Facts<'_>) -> Check {
         "not every thread ended"
     };
     let detail = format!(
-        "the {} saw \"{}\"; {threads} here",
+        "{} saw \"{}\"; {threads} here",
         facts.far_name, facts.seen.end
     );
     check("disconnect", ok, detail)
@@ -301,47 +301,50 @@ pub(super) fn session_table(
     let span = |micros: Option<u64>| {
         micros.map_or_else(String::new, |us| duration(Duration::from_micros(us)))
     };
+    let row = |end: &str, protocol: &str, count: Count| {
+        let bytes = |of: fn(&Traffic) -> u64| {
+            let traffic = count.traffic.as_ref();
+            traffic.map_or_else(String::new, |traffic| show::bytes(of(traffic)))
+        };
+        vec![
+            end.to_owned(),
+            protocol.to_owned(),
+            count.offset.to_string(),
+            number(count.sent),
+            bytes(|t| t.bytes_out),
+            bytes(|t| t.wire_bytes_out),
+            number(count.received),
+            bytes(|t| t.bytes_in),
+        ]
+    };
     let mut rows = Vec::new();
     for one in lived {
-        let t = one.traffic;
-        rows.push(vec![
-            "dialler".to_owned(),
-            one.protocol.clone(),
-            one.offset.to_string(),
-            number(t.messages_out),
-            show::bytes(t.bytes_out),
-            show::bytes(t.wire_bytes_out),
-            number(t.messages_in),
-            show::bytes(t.bytes_in),
-            span(one.rtt_p50_us),
-            span(one.rtt_p99_us),
-        ]);
+        let near = Count {
+            offset: one.offset,
+            sent: one.traffic.messages_out,
+            received: one.traffic.messages_in,
+            traffic: Some(one.traffic),
+        };
+        let mut cells = row("dialler", &one.protocol, near);
+        cells.extend([span(one.rtt_p50_us), span(one.rtt_p99_us)]);
+        rows.push(cells);
     }
     for one in lived {
-        let Some(far) = counts.get(name_of(&one.protocol)) else {
-            continue;
-        };
-        let mut row = vec![
-            far_name.to_owned(),
-            one.protocol.clone(),
-            far.offset.to_string(),
-        ];
-        row.push(number(far.sent));
-        row.extend([String::new(), String::new()]);
-        row.push(number(far.received));
-        rows.push(row);
+        if let Some(far) = counts.get(name_of(&one.protocol)) {
+            rows.push(row(far_name, &one.protocol, *far));
+        }
     }
     let header = [
         "end",
         "protocol",
-        "from code",
+        "codes",
         "sent",
         "payload",
-        "on the wire",
+        "wire",
         "received",
         "payload",
-        "median",
-        "99th",
+        "rtt p50",
+        "rtt p99",
     ];
     table(&header, 2, &rows)
 }
