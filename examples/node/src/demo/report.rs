@@ -335,15 +335,7 @@ pub(super) fn session_table(
         }
     }
     let header = [
-        "end",
-        "protocol",
-        "codes",
-        "sent",
-        "payload",
-        "wire",
-        "received",
-        "payload",
-        "rtt p50",
+        "end", "protocol", "codes", "sent", "payload", "wire", "received", "payload", "rtt p50",
         "rtt p99",
     ];
     table(&header, 2, &rows)
