@@ -498,6 +498,11 @@ impl<const N: usize> Peer<N> {
             && self.transmit.pending() == 0
     }
 
+    /// Whether [`wants_half_close`](Self::wants_half_close) has answered true.
+    pub fn is_said(&self) -> bool {
+        self.half_closed
+    }
+
     /// Whether our Hello was handed out.
     pub fn has_said_hello(&self) -> bool {
         self.hello_sent

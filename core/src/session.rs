@@ -589,6 +589,17 @@ impl<'a, const N: usize> Session<'a, N> {
         self.peer.poll_flush(subprotocol, cx)
     }
 
+    /// As [`abandon`](Self::abandon), for a driver that no longer has the write itself.
+    pub fn give_back(&mut self, now: Instant, subprotocol: usize) {
+        self.peer.give_back(now, subprotocol);
+    }
+
+    /// Whether everything is said and written, so that the sending direction can end: stays true after
+    /// [`Event::HalfClose`].
+    pub fn is_said(&self) -> bool {
+        self.peer.is_said()
+    }
+
     fn compression(&mut self) -> Compression<'_> {
         Mode::of(&self.peer, self.table).compression(self.table)
     }

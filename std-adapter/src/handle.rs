@@ -246,6 +246,13 @@ impl Subprotocol {
     }
 }
 
+impl Drop for Subprotocol {
+    fn drop(&mut self) {
+        // Handles may outlive the session, and must not keep its unread messages.
+        self.queue().abandon();
+    }
+}
+
 /// Writes messages of one subprotocol. Clones may be used by several threads at once.
 #[derive(Debug, Clone)]
 pub struct Writer {
@@ -310,7 +317,7 @@ impl Writer {
     /// # Errors
     /// The cause, if the session closed first.
     pub fn flush(&self) -> Result<(), CloseReason> {
-        self.link().flush(self.index)
+        self.link().flush()
     }
 
     /// The remote and the session.

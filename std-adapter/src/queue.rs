@@ -25,6 +25,8 @@ struct State {
     messages: VecDeque<Queued>,
     bytes: usize,
     closed: Option<CloseReason>,
+    /// Nobody will read any more: what waits was thrown away, and so is what comes.
+    abandoned: bool,
     reader: Waiter,
     /// The receiver that waits for room here.
     room: Option<Waker>,
@@ -75,9 +77,26 @@ impl Queue {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Wakes the receiver when a message was taken.
+    /// The reader went away: gives back the memory of what it did not read.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        state.bytes = 0;
+        let unread = std::mem::take(&mut state.messages);
+        drop(state);
+        drop(unread);
+        self.wake_receiver();
+    }
+
+    /// Wakes the receiver when a message was taken, or when it should look again.
     pub(crate) fn wait_for_room(&self, waker: &Waker) {
         self.lock().room = Some(waker.clone());
+    }
+
+    /// Has the receiver look again, if it waits for room here.
+    pub(crate) fn wake_receiver(&self) {
+        let room = self.lock().room.take();
+        room.into_iter().for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -189,6 +208,9 @@ impl<O: Observer> Inboxes for Queues<O> {
         // Before it is visible: its reader must not be seen to answer what nobody saw arrive.
         self.observer.received(subprotocol, &meta);
         let mut state = queue.lock();
+        if state.abandoned {
+            return;
+        }
         state.bytes += message.payload.as_ref().map_or(0, Vec::len);
         state.messages.push_back(message);
         let reader = state.reader.take();

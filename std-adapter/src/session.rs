@@ -2,41 +2,34 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::Poll;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{io, mem};
 
 use devp2p_core::capability::Capability;
-use devp2p_core::code::WireCode;
-use devp2p_core::disconnect::{self, DisconnectReason};
-use devp2p_core::error::{CloseReason, TransportError, Violation};
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::{Hello, NodeId};
-use devp2p_core::inbox::Meta;
-use devp2p_core::lifecycle::State;
-use devp2p_core::peer::{BaseMessage, Expected, Peer};
+use devp2p_core::peer::{Expected, Peer};
 use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
-use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf, Status};
+use devp2p_core::rlpx::receive::ReceiveHalf;
 use devp2p_core::rlpx::transmit::TransmitHalf;
-use devp2p_core::rlpx::{Entropy, Established, FrameKeys, Handshake, Step};
+use devp2p_core::rlpx::{Entropy, Established, Handshake, Step};
+use zeroize::Zeroizing;
 
-use crate::block::block_on;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
-use crate::handle::Subprotocol;
 use crate::host::Host;
 use crate::link::{Link, Sealer};
-use crate::peer::{HelloText, Inner, PeerHandle};
-use crate::protocol::{Failure, Protocol};
-use crate::queue::{Observer, OpenSlot, Queues};
+use crate::peer::{Inner, PeerHandle};
+use crate::protocol::Protocol;
+use crate::receive::{Frames, Learn};
+use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::Transport;
-
-/// Bytes read from the transport at a time.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// Who wants to be admitted.
 #[derive(Debug, Clone)]
@@ -76,9 +69,6 @@ pub struct Session {
     remote: Option<SocketAddr>,
     learn: Option<Box<Learn>>,
 }
-
-/// Makes protocols of a remote's Hello.
-type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
 
 impl Session {
     /// A session over `transport` with the node that was dialled. Its deadline for handshake and Hello counts from here.
@@ -147,6 +137,9 @@ impl Session {
 
     /// Runs the session to its end. `admit` is asked twice: after the handshake, when its reason is sent in place of Hello,
     /// and after Hello, when it also gets the [`PeerHandle`].
+    ///
+    /// # Panics
+    /// As `admit` does, once the session has ended and its threads are joined.
     pub fn run_with(
         mut self,
         admit: impl Fn(&Candidate) -> Result<(), DisconnectReason>,
@@ -156,60 +149,85 @@ impl Session {
         if self.learn.is_none() {
             link.offer(Vec::new());
         }
-        let established = self.handshake();
-        let id = established.as_ref().map(|established| established.remote);
-        let mut tasks = Tasks::default();
-        let mut peer = None;
-        if let Some(established) = established {
-            let writer = {
-                let link = Arc::clone(&link);
-                thread::Builder::new()
-                    .name("devp2p-write".to_owned())
-                    .spawn(move || link.run_writer())
-            };
-            match writer {
-                Ok(writer) => {
-                    peer = self.run_frames(established, &admit, &mut tasks);
-                    link.kick();
-                    // It ends with the transport, and panics nowhere.
-                    let _ = writer.join();
-                }
-                Err(error) => {
-                    log::error!("no thread for a session: {error}");
-                    link.change(|peer, now| peer.handle_end(now, TransportError::Io));
-                }
-            }
+        let mut live = Live::default();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.live(&admit, &mut live)));
+        if ended.is_err() {
+            link.change(|peer, now| peer.handle_end(now, TransportError::Io));
+        }
+        if let Some(writer) = live.writer {
+            // It ends when the session is closed, at the latest by the closing deadline.
+            let _ = writer.join();
         }
         let reason = link.wait_closed();
         link.stop_timer();
-        let stuck = tasks.join(to_std_duration(self.host.config.closing_timeout));
+        let stuck = live
+            .tasks
+            .join(to_std_duration(self.host.config.closing_timeout));
         for capability in &stuck {
             log::error!(
                 "the run closure of {capability} did not return within the closing deadline"
             );
         }
-        if let Some(peer) = &peer {
+        if let Some(peer) = &live.peer {
             log::debug!("session with {} ended: {reason}", peer.id());
             self.host.events.send(|| PeerEvent::Dropped {
                 peer: peer.id(),
                 reason,
             });
         }
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
         Report {
             reason,
             remote_requested: reason.is_remote_requested(),
-            id,
-            was_active: peer.is_some(),
+            id: live.id,
+            was_active: live.peer.is_some(),
             stuck,
         }
+    }
+
+    /// The session from its first byte to the end of what arrives.
+    fn live(
+        &mut self,
+        admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
+        live: &mut Live,
+    ) {
+        let Some(established) = self.handshake() else {
+            return;
+        };
+        live.id = Some(established.remote);
+        let link = Arc::clone(&self.link);
+        let writer = thread::Builder::new()
+            .name("devp2p-write".to_owned())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| link.run_writer())).is_err() {
+                    log::error!("the writer of a transport panicked");
+                    link.on_write_failed();
+                }
+            });
+        match writer {
+            Ok(writer) => live.writer = Some(writer),
+            Err(error) => {
+                log::error!("no thread for a session: {error}");
+                let end = TransportError::Io;
+                return self.link.change(|peer, now| peer.handle_end(now, end));
+            }
+        }
+        let mut frames = self.open(established, admit, live);
+        if let Some(peer) = &live.peer {
+            live.tasks.start(peer);
+            frames.run(peer);
+        }
+        frames.discard();
     }
 
     /// The encrypted handshake, with blocking reads; the timer closes the transport when it is too late.
     fn handshake(&mut self) -> Option<Established> {
         let link = Arc::clone(&self.link);
         let broken = |error| link.change(|peer, now| peer.handle_end(now, error));
-        let mut entropy = [0; Entropy::LENGTH];
-        if let Err(error) = getrandom::fill(&mut entropy) {
+        let mut entropy = Zeroizing::new([0; Entropy::LENGTH]);
+        if let Err(error) = getrandom::fill(&mut *entropy) {
             log::error!("no randomness from the system: {error}");
             broken(TransportError::Io);
             return None;
@@ -247,14 +265,14 @@ impl Session {
         }
     }
 
-    /// Admission, Hello, and then frames until the end of the stream. Returns the peer if it became active.
-    fn run_frames(
+    /// Admission and Hello: sets the peer if it is active then.
+    fn open(
         &mut self,
         established: Established,
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
-        tasks: &mut Tasks,
-    ) -> Option<PeerHandle> {
-        let link = Arc::clone(&self.link);
+        live: &mut Live,
+    ) -> Frames {
+        let link = &self.link;
         let id = established.remote;
         let secrets = established.secrets;
         let keys = Arc::new(secrets.keys);
@@ -266,24 +284,19 @@ impl Session {
         };
         link.change(|peer, _| peer.expect(Expected::Authenticated(id)));
         let admitted = admit(&candidate);
-        // With the keys there, a refusal is a Disconnect in place of Hello.
-        link.prepare(Sealer::new(
-            Arc::clone(&keys),
-            TransmitHalf::new(secrets.egress),
-        ));
-        if let Err(reason) = admitted {
-            link.change(|peer, now| peer.reject(now, reason));
-        }
-        link.kick();
+        let transmit = TransmitHalf::new(secrets.egress);
+        link.prepare(Sealer::new(Arc::clone(&keys), transmit), admitted);
 
-        let mut frames = Frames::new(&link, keys, ReceiveHalf::new(secrets.ingress));
-        let Some(hello) = frames.receive_hello(&mut *self.reader, self.learn.take()) else {
-            frames.discard(&mut *self.reader);
-            return None;
+        let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
+        let receive = ReceiveHalf::new(secrets.ingress);
+        let mut frames = Frames::new(Arc::clone(link), reader, keys, receive);
+        let Some(hello) = frames.receive_hello(self.learn.take()) else {
+            return frames;
         };
+        let counters = link.protocols().iter().map(|_| Counters::default());
         let peer = PeerHandle {
             inner: Arc::new(Inner {
-                link: Arc::clone(&link),
+                link: Arc::clone(link),
                 id,
                 client_name: hello.client_name,
                 capabilities: hello.capabilities,
@@ -292,11 +305,7 @@ impl Session {
                 local: self.local,
                 remote: self.remote,
                 began: Instant::now(),
-                counters: link
-                    .protocols()
-                    .iter()
-                    .map(|_| Counters::default())
-                    .collect(),
+                counters: counters.collect(),
                 trusted: AtomicBool::new(false),
                 is_static: AtomicBool::new(false),
             }),
@@ -304,8 +313,7 @@ impl Session {
         candidate.peer = Some(peer.clone());
         if let Err(reason) = admit(&candidate) {
             link.change(|peer, now| peer.reject(now, reason));
-            frames.discard(&mut *self.reader);
-            return None;
+            return frames;
         }
         self.host.events.send(|| PeerEvent::Added {
             peer: id,
@@ -314,10 +322,29 @@ impl Session {
             inbound: candidate.inbound,
         });
         log::debug!("session with {id} ({}) is active", peer.client_name());
-        tasks.start(&peer);
-        frames.run(&mut *self.reader, &peer);
-        Some(peer)
+        live.peer = Some(peer);
+        frames
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Perhaps it never ran. Handles that outlive it must not keep the transport open.
+        self.link
+            .change(|peer, now| peer.handle_end(now, TransportError::Io));
+        self.link.release_writer();
+    }
+}
+
+/// What a running session has brought forth, to be wound up at its end.
+#[derive(Default)]
+struct Live {
+    /// The remote's identity, once its handshake proved it.
+    id: Option<NodeId>,
+    writer: Option<JoinHandle<()>>,
+    /// The remote, once it is admitted and active.
+    peer: Option<PeerHandle>,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Session {
@@ -350,301 +377,5 @@ fn transport_error(error: &io::Error) -> TransportError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => TransportError::EndOfStream,
         _ => TransportError::Io,
-    }
-}
-
-/// The receiving direction of a live session.
-struct Frames<'l> {
-    link: &'l Arc<Link>,
-    keys: Arc<FrameKeys>,
-    receive: ReceiveHalf<OpenSlot>,
-    buffer: Vec<u8>,
-    /// The bytes of `buffer` that are read and not yet consumed.
-    unread: std::ops::Range<usize>,
-}
-
-impl<'l> Frames<'l> {
-    fn new(link: &'l Arc<Link>, keys: Arc<FrameKeys>, receive: ReceiveHalf<OpenSlot>) -> Self {
-        Self {
-            link,
-            keys,
-            receive,
-            buffer: vec![0; READ_BUFFER],
-            unread: 0..0,
-        }
-    }
-
-    /// Reads more bytes; false at the end of the stream or of the session.
-    fn fill(&mut self, reader: &mut dyn Read) -> bool {
-        loop {
-            let error = match reader.read(&mut self.buffer) {
-                Ok(0) => TransportError::EndOfStream,
-                Ok(n) => {
-                    self.unread = 0..n;
-                    return true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => TransportError::Io,
-            };
-            self.link.change(|peer, now| peer.handle_end(now, error));
-            return false;
-        }
-    }
-
-    /// The remote's Hello, once it was accepted; `None` if the session is closing.
-    fn receive_hello(
-        &mut self,
-        reader: &mut dyn Read,
-        mut learn: Option<Box<Learn>>,
-    ) -> Option<HelloText> {
-        let mut gathered = vec![0; FIRST_FRAME_BUFFER];
-        loop {
-            if self.link.close_reason().is_some() {
-                return None;
-            }
-            if self.unread.is_empty() && !self.fill(reader) {
-                return None;
-            }
-            let bytes = &self.buffer[self.unread.clone()];
-            let (n, first) = self.receive.handle_first(&self.keys, bytes, &mut gathered);
-            self.unread.start += n;
-            let text = match first {
-                First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
-                    Some(HelloText::read(payload))
-                }
-                _ => None,
-            };
-            if let First::Message(_, payload) = first
-                && text.is_some()
-                && let Some(learn) = learn.take()
-            {
-                let more =
-                    Hello::decode(payload).map_or_else(|_| Vec::new(), |hello| learn(&hello));
-                self.link.offer(more);
-            }
-            let local = self.link.local();
-            let accepted = self.link.change(|peer, now| {
-                match first {
-                    First::NeedInput => {}
-                    First::Message(_, payload) if text.is_some() => {
-                        peer.handle_hello(now, &local, payload)
-                    }
-                    First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
-                        peer.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
-                    }
-                    First::Message(..) => peer.handle_violation(now, Violation::ExpectedHello),
-                    First::Violation(violation) => peer.handle_violation(now, violation),
-                    First::Broken(error) => peer.handle_end(now, error),
-                }
-                (peer.state() == State::Active).then(|| peer.decompresses())
-            });
-            if let Some(compressed) = accepted {
-                self.receive.set_compressed(compressed);
-                return text;
-            }
-        }
-    }
-
-    /// Frames, until the session closes or the stream ends.
-    fn run(&mut self, reader: &mut dyn Read, peer: &PeerHandle) {
-        let link = Arc::clone(self.link);
-        let shared = link.with_peer(|peer| peer.shared().clone());
-        let mut inboxes = Queues {
-            queues: link.queues(),
-            memory: Arc::clone(&link.host.memory),
-            observer: Told(peer.clone()),
-        };
-        while link.close_reason().is_none() {
-            // A message that waited for room is opened even if nothing of it is unread yet.
-            if self.unread.is_empty() && !self.receive.is_held() && !self.fill(reader) {
-                break;
-            }
-            let bytes = &mut self.buffer[self.unread.clone()];
-            let (n, status) =
-                self.receive
-                    .handle(&self.keys, link.now(), bytes, &shared, &mut inboxes);
-            self.unread.start += n;
-            let received = self.receive.take_received();
-            link.change(|peer, now| {
-                match status {
-                    Status::NeedInput | Status::Held { .. } => {}
-                    Status::Base(message) => peer.handle_base(now, message),
-                    Status::Violation(violation) => peer.handle_violation(now, violation),
-                    Status::Refused { subprotocol } => {
-                        peer.close(now, CloseReason::Stalled { subprotocol })
-                    }
-                    Status::Broken(error) => peer.handle_end(now, error),
-                }
-                peer.on_receive(now, received);
-            });
-            if let Status::Held { subprotocol } = status {
-                self.wait_for_room(&link, usize::from(subprotocol), &mut inboxes);
-            }
-        }
-        self.receive.abort(&mut inboxes);
-        self.discard(reader);
-    }
-
-    /// Waits until the inbox that holds back has room, or the session closes.
-    fn wait_for_room(&self, link: &Link, subprotocol: usize, inboxes: &mut Queues<Told>) {
-        block_on(|cx| {
-            link.queue(subprotocol).wait_for_room(cx.waker());
-            link.host.memory.register(cx.waker());
-            match link.close_reason().is_some() || self.receive.could_open(inboxes) {
-                true => {
-                    link.host.memory.unregister(cx.waker());
-                    Poll::Ready(())
-                }
-                false => Poll::Pending,
-            }
-        });
-    }
-
-    /// While closing: what still arrives is read and discarded, so that our Disconnect is not lost to a reset.
-    fn discard(&mut self, reader: &mut dyn Read) {
-        while self.link.with_peer(Peer::state) != State::Closed {
-            if !self.fill(reader) {
-                break;
-            }
-        }
-    }
-}
-
-/// Counts messages and tells subscribers of them.
-#[derive(Debug)]
-struct Told(PeerHandle);
-
-impl Told {
-    fn counters(&self, subprotocol: usize) -> impl Iterator<Item = &Counters> {
-        let inner = &self.0.inner;
-        [&inner.counters, &inner.link.host.counters]
-            .into_iter()
-            .filter_map(move |all| all.get(subprotocol))
-    }
-}
-
-impl Observer for Told {
-    fn received(&self, subprotocol: usize, meta: &Meta) {
-        self.counters(subprotocol)
-            .for_each(|counters| counters.received(meta.length, meta.wire_length));
-        let link = &self.0.inner.link;
-        let protocol = link.protocols().get(subprotocol);
-        let Some(capability) = protocol.map(Protocol::capability) else {
-            return;
-        };
-        link.host
-            .events
-            .send_message(|| PeerEvent::MessageReceived {
-                peer: self.0.id(),
-                capability,
-                code: meta.code,
-                length: meta.length,
-            });
-    }
-
-    fn dropped(&self, subprotocol: usize, _meta: &Meta) {
-        self.counters(subprotocol).for_each(Counters::dropped);
-    }
-}
-
-/// The threads of the subprotocols.
-#[derive(Default)]
-struct Tasks {
-    running: Vec<(Capability, JoinHandle<()>)>,
-    done: Arc<Done>,
-}
-
-#[derive(Default)]
-struct Done {
-    /// Whose run closures returned, in that order. Their threads end at once.
-    returned: Mutex<Vec<Capability>>,
-    changed: Condvar,
-}
-
-impl Tasks {
-    /// Starts a thread for each shared subprotocol.
-    fn start(&mut self, peer: &PeerHandle) {
-        for (index, protocol) in peer.inner.link.protocols().iter().enumerate() {
-            if peer.offset(index).is_none() {
-                continue;
-            }
-            let capability = protocol.capability();
-            let run = Arc::clone(&protocol.run);
-            let link = Arc::clone(&peer.inner.link);
-            let done = Arc::clone(&self.done);
-            let mut subprotocol = Subprotocol::new(peer.clone(), index, capability);
-            let thread = thread::Builder::new()
-                .name(format!("devp2p {capability}"))
-                .spawn(move || {
-                    let result = catch_unwind(AssertUnwindSafe(|| run(&mut subprotocol)));
-                    drop(subprotocol);
-                    link.close(cause(index, capability, result));
-                    let mut returned = done.returned.lock().unwrap_or_else(PoisonError::into_inner);
-                    returned.push(capability);
-                    drop(returned);
-                    done.changed.notify_all();
-                });
-            match thread {
-                Ok(thread) => self.running.push((capability, thread)),
-                Err(error) => {
-                    log::error!("no thread for {capability}: {error}");
-                    let reason = DisconnectReason::SUBPROTOCOL_ERROR;
-                    peer.inner.link.close(CloseReason::ProtocolError {
-                        subprotocol: index as u8,
-                        reason,
-                    });
-                }
-            }
-        }
-    }
-
-    /// Joins every thread that ends within `timeout`; returns the others' capabilities.
-    fn join(&mut self, timeout: Duration) -> Vec<Capability> {
-        let returned = self
-            .done
-            .returned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let all = self.running.len();
-        let waited = self
-            .done
-            .changed
-            .wait_timeout_while(returned, timeout, |returned| returned.len() < all);
-        let returned = waited.unwrap_or_else(PoisonError::into_inner).0.clone();
-        let mut stuck = Vec::new();
-        for (capability, thread) in mem::take(&mut self.running) {
-            if returned.contains(&capability) {
-                let _ = thread.join();
-            } else {
-                stuck.push(capability);
-            }
-        }
-        stuck
-    }
-}
-
-/// What the end of a run closure means for the session.
-fn cause(
-    index: usize,
-    capability: Capability,
-    result: thread::Result<Result<(), Failure>>,
-) -> CloseReason {
-    let subprotocol = index as u8;
-    match result {
-        Ok(Ok(())) => CloseReason::ProtocolReturned { subprotocol },
-        Ok(Err(failure)) => {
-            log::debug!("{capability} failed: {failure}");
-            CloseReason::ProtocolError {
-                subprotocol,
-                reason: failure.reason(),
-            }
-        }
-        Err(_) => {
-            log::error!("the run closure of {capability} panicked");
-            CloseReason::ProtocolError {
-                subprotocol,
-                reason: DisconnectReason::SUBPROTOCOL_ERROR,
-            }
-        }
     }
 }

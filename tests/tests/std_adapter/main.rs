@@ -5,6 +5,8 @@ mod info;
 mod key_file;
 mod learn;
 mod memory;
+mod node;
+mod node_schedule;
 mod session;
 mod throttle;
 mod time;

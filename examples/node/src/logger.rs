@@ -1,0 +1,43 @@
+//! What `-v` shows: the log, on standard error.
+
+use std::io::Write;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+struct Stderr {
+    began: Instant,
+}
+
+impl Log for Stderr {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let (level, target) = (record.level(), record.target());
+        let mut out = std::io::stderr().lock();
+        // A log that nobody takes is nobody's loss.
+        let _ = writeln!(out, "{seconds:9.3} {level:<5} {target}: {}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Logs warnings; with `-v` what sessions do, with `-vv` everything.
+pub(crate) fn start(verbose: u8) {
+    static LOGGER: OnceLock<Stderr> = OnceLock::new();
+    let logger = LOGGER.get_or_init(|| Stderr {
+        began: Instant::now(),
+    });
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(level);
+    }
+}

@@ -1,0 +1,275 @@
+//! The receiving direction of a session: from the transport into the inboxes.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Poll;
+
+use devp2p_core::code::WireCode;
+use devp2p_core::disconnect;
+use devp2p_core::error::{CloseReason, TransportError, Violation};
+use devp2p_core::hello::Hello;
+use devp2p_core::inbox::Meta;
+use devp2p_core::lifecycle::State;
+use devp2p_core::peer::{BaseMessage, Peer};
+use devp2p_core::rlpx::FrameKeys;
+use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf, Status};
+
+use crate::block::block_on;
+use crate::counters::Counters;
+use crate::events::PeerEvent;
+use crate::link::Link;
+use crate::peer::{HelloText, PeerHandle};
+use crate::protocol::Protocol;
+use crate::queue::{Observer, OpenSlot, Queues};
+
+/// Bytes read from the transport at a time while much arrives.
+const READ_BUFFER: usize = 64 * 1024;
+/// The same while little does, so that an idle session is small.
+const SMALL_READ_BUFFER: usize = 4 * 1024;
+/// Small reads in a row after which the large buffer is given back.
+const SMALL_READS: u8 = 32;
+
+/// Bytes read and not yet consumed, in a buffer that follows the traffic.
+struct ReadBuffer {
+    bytes: Vec<u8>,
+    unread: Range<usize>,
+    /// Bytes that the last read brought, and how many in a row were few.
+    last: usize,
+    small_reads: u8,
+}
+
+impl ReadBuffer {
+    fn new() -> Self {
+        Self {
+            bytes: vec![0; SMALL_READ_BUFFER],
+            unread: 0..0,
+            last: 0,
+            small_reads: 0,
+        }
+    }
+
+    fn unread(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.unread.clone()]
+    }
+
+    /// Reads more bytes, once all are consumed.
+    fn fill(&mut self, reader: &mut dyn Read) -> Result<(), TransportError> {
+        if self.last == self.bytes.len() {
+            self.bytes.resize(READ_BUFFER, 0);
+        } else if self.small_reads >= SMALL_READS && self.bytes.len() > SMALL_READ_BUFFER {
+            self.bytes = vec![0; SMALL_READ_BUFFER];
+        }
+        loop {
+            match reader.read(&mut self.bytes) {
+                Ok(0) => return Err(TransportError::EndOfStream),
+                Ok(n) => {
+                    self.unread = 0..n.min(self.bytes.len());
+                    self.last = n;
+                    self.small_reads = match n < SMALL_READ_BUFFER {
+                        true => self.small_reads.saturating_add(1),
+                        false => 0,
+                    };
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::debug!("reading failed: {error}");
+                    return Err(TransportError::Io);
+                }
+            }
+        }
+    }
+}
+
+/// Makes protocols of a remote's Hello.
+pub(crate) type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
+
+/// Receives the frames of one session.
+pub(crate) struct Frames {
+    link: Arc<Link>,
+    reader: Box<dyn Read + Send>,
+    keys: Arc<FrameKeys>,
+    receive: ReceiveHalf<OpenSlot>,
+    buffer: ReadBuffer,
+}
+
+impl Frames {
+    pub(crate) fn new(
+        link: Arc<Link>,
+        reader: Box<dyn Read + Send>,
+        keys: Arc<FrameKeys>,
+        receive: ReceiveHalf<OpenSlot>,
+    ) -> Self {
+        Self {
+            link,
+            reader,
+            keys,
+            receive,
+            buffer: ReadBuffer::new(),
+        }
+    }
+
+    /// Reads more bytes; false at the end of the stream or of the session.
+    fn fill(&mut self) -> bool {
+        match self.buffer.fill(&mut *self.reader) {
+            Ok(()) => true,
+            Err(error) => {
+                // A transport that fails to send is closed by us, so its end of stream is not the remote's.
+                let cut = !self.link.can_send();
+                let error = if cut { TransportError::Io } else { error };
+                self.link.on_input_end(error);
+                false
+            }
+        }
+    }
+
+    /// The remote's Hello, once it was accepted; `None` if the session is closing.
+    pub(crate) fn receive_hello(&mut self, mut learn: Option<Box<Learn>>) -> Option<HelloText> {
+        let mut gathered = vec![0; FIRST_FRAME_BUFFER];
+        loop {
+            if self.link.close_reason().is_some() {
+                return None;
+            }
+            if self.buffer.unread.is_empty() && !self.fill() {
+                return None;
+            }
+            let bytes = self.buffer.unread();
+            let (n, first) = self.receive.handle_first(&self.keys, bytes, &mut gathered);
+            self.buffer.unread.start += n;
+            let text = match first {
+                First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
+                    Some(HelloText::read(payload))
+                }
+                _ => None,
+            };
+            if let First::Message(_, payload) = first
+                && text.is_some()
+                && let Some(learn) = learn.take()
+            {
+                let more = Hello::decode(payload).map_or_else(|_| vec![], |hello| learn(&hello));
+                self.link.offer(more);
+            }
+            let local = self.link.local();
+            let accepted = self.link.change(|peer, now| {
+                match first {
+                    First::NeedInput => {}
+                    First::Message(_, payload) if text.is_some() => {
+                        peer.handle_hello(now, &local, payload)
+                    }
+                    First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
+                        peer.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
+                    }
+                    First::Message(..) => peer.handle_violation(now, Violation::ExpectedHello),
+                    First::Violation(violation) => peer.handle_violation(now, violation),
+                    First::Broken(error) => peer.handle_end(now, error),
+                }
+                (peer.state() == State::Active).then(|| peer.decompresses())
+            });
+            if let Some(compressed) = accepted {
+                self.receive.set_compressed(compressed);
+                return text;
+            }
+        }
+    }
+
+    /// Frames, until the session closes or the stream ends.
+    pub(crate) fn run(&mut self, peer: &PeerHandle) {
+        let link = Arc::clone(&self.link);
+        let shared = link.with_peer(|peer| peer.shared().clone());
+        let mut inboxes = Queues {
+            queues: link.queues(),
+            memory: Arc::clone(&link.host.memory),
+            observer: Told(peer.clone()),
+        };
+        while link.close_reason().is_none() {
+            // A message that waited for room is opened even if nothing of it is unread yet.
+            if self.buffer.unread.is_empty() && !self.receive.is_held() && !self.fill() {
+                break;
+            }
+            let bytes = self.buffer.unread();
+            let (n, status) =
+                self.receive
+                    .handle(&self.keys, link.now(), bytes, &shared, &mut inboxes);
+            self.buffer.unread.start += n;
+            let received = self.receive.take_received();
+            link.change(|peer, now| {
+                match status {
+                    Status::NeedInput | Status::Held { .. } => {}
+                    Status::Base(message) => peer.handle_base(now, message),
+                    Status::Violation(violation) => peer.handle_violation(now, violation),
+                    Status::Refused { subprotocol } => {
+                        peer.close(now, CloseReason::Stalled { subprotocol })
+                    }
+                    Status::Broken(error) => peer.handle_end(now, error),
+                }
+                peer.on_receive(now, received);
+            });
+            if let Status::Held { subprotocol } = status {
+                self.wait_for_room(usize::from(subprotocol), &mut inboxes);
+            }
+        }
+        self.receive.abort(&mut inboxes);
+    }
+
+    /// Waits until the inbox that holds back has room, or the session ends.
+    fn wait_for_room(&self, subprotocol: usize, inboxes: &mut Queues<Told>) {
+        let link = &self.link;
+        block_on(|cx| {
+            link.queue(subprotocol).wait_for_room(cx.waker());
+            link.host.memory.register(cx.waker());
+            let ends = link.close_reason().is_some() || !link.can_send();
+            match ends || self.receive.could_open(inboxes) {
+                true => {
+                    link.host.memory.unregister(cx.waker());
+                    Poll::Ready(())
+                }
+                false => Poll::Pending,
+            }
+        });
+        if !link.can_send() {
+            link.on_input_end(TransportError::Io);
+        }
+    }
+
+    /// While closing: what still arrives is read and discarded, so that our Disconnect is not lost to a reset.
+    pub(crate) fn discard(&mut self) {
+        while self.link.with_peer(Peer::state) != State::Closed && self.fill() {}
+    }
+}
+
+/// Counts messages and tells subscribers of them.
+#[derive(Debug)]
+struct Told(PeerHandle);
+
+impl Told {
+    fn counters(&self, subprotocol: usize) -> impl Iterator<Item = &Counters> {
+        let inner = &self.0.inner;
+        [&inner.counters, &inner.link.host.counters]
+            .into_iter()
+            .filter_map(move |all| all.get(subprotocol))
+    }
+}
+
+impl Observer for Told {
+    fn received(&self, subprotocol: usize, meta: &Meta) {
+        self.counters(subprotocol)
+            .for_each(|counters| counters.received(meta.length, meta.wire_length));
+        let link = &self.0.inner.link;
+        let protocol = link.protocols().get(subprotocol);
+        let Some(capability) = protocol.map(Protocol::capability) else {
+            return;
+        };
+        let events = &link.host.events;
+        events.send_message(|| PeerEvent::MessageReceived {
+            peer: self.0.id(),
+            capability,
+            code: meta.code,
+            length: meta.length,
+        });
+    }
+
+    fn dropped(&self, subprotocol: usize, _meta: &Meta) {
+        self.counters(subprotocol).for_each(Counters::dropped);
+    }
+}
