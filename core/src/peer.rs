@@ -75,6 +75,8 @@ pub struct Peer<const N: usize = 4> {
     expected: Expected,
     remote: Option<Remote>,
     local_version: u8,
+    /// What the remote speaks; until its Hello says so, what everybody does.
+    remote_version: u8,
     hello_sent: bool,
     half_closed: bool,
     /// The remote's sending direction ended.
@@ -110,6 +112,7 @@ impl<const N: usize> Peer<N> {
             expected,
             remote: None,
             local_version: local.version,
+            remote_version: SNAPPY_VERSION,
             hello_sent: false,
             half_closed: false,
             input_ended: false,
@@ -150,6 +153,9 @@ impl<const N: usize> Peer<N> {
         }
         let hello = Hello::decode(payload)
             .map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
+        let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
+        // Before anything is refused: it decides the form of our Disconnect.
+        self.remote_version = version;
         let id = hello.id.map_err(|_| CloseReason::InvalidIdentity)?;
         match self.expected {
             Expected::Dialled(expected) if expected != id => {
@@ -161,7 +167,6 @@ impl<const N: usize> Peer<N> {
             _ if id == local.id => return Err(CloseReason::SelfConnection),
             _ => {}
         }
-        let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
         self.remote = Some(Remote { id, version });
         if version < self.config.lowest_version {
             return Err(CloseReason::IncompatibleVersion);
@@ -370,8 +375,9 @@ impl<const N: usize> Peer<N> {
 
     /// Whether what comes in after the remote's Hello is compressed.
     pub fn decompresses(&self) -> bool {
-        let remote = self.remote.map_or(SNAPPY_VERSION, |remote| remote.version);
-        cfg!(feature = "snappy") && self.local_version >= SNAPPY_VERSION && remote >= SNAPPY_VERSION
+        cfg!(feature = "snappy")
+            && self.local_version >= SNAPPY_VERSION
+            && self.remote_version >= SNAPPY_VERSION
     }
 
     /// Asks for the write token for a message `code` of `subprotocol`, and gives the code to put on the wire once it is
