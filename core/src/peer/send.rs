@@ -18,6 +18,11 @@ impl<const N: usize> Peer<N> {
         if self.token.is_inside_frame() {
             return None;
         }
+        // A remote whose Hello was read learns who turns it away; before that, Disconnect takes the place of Hello.
+        if self.lifecycle.wants_to_send() && !self.hello_sent && self.remote.is_some() {
+            self.hello_sent = true;
+            return Some(Control::Hello);
+        }
         if let Some(reason) = self.lifecycle.take_disconnect() {
             return Some(Control::Disconnect(reason));
         }
