@@ -64,18 +64,19 @@ impl Hostile {
 
     /// Likewise, on the remote's link of this name.
     pub(crate) fn connect_on(&self, link: &str) -> Running {
-        match self.dialler {
+        let (tag, session) = match self.dialler {
             Dialler::Us => {
-                self.geth.begin(json!({"cmd": "accept", "link": link}));
-                dial(&self.host, &self.geth)
+                let tag = self.geth.begin(json!({"cmd": "accept", "link": link}));
+                (tag, dial(&self.host, &self.geth))
             }
             Dialler::Them => {
                 let enode = self.listening.enode(&self.host);
-                self.geth
-                    .begin(json!({"cmd": "connect", "link": link, "enode": enode}));
-                self.listening.accept(&self.host)
+                let connect = json!({"cmd": "connect", "link": link, "enode": enode});
+                (self.geth.begin(connect), self.listening.accept(&self.host))
             }
-        }
+        };
+        assert_eq!(self.geth.done(tag)["ok"], true);
+        session
     }
 
     /// The encrypted handshake is done and our Hello read; the remote's is to come.

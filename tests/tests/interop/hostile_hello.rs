@@ -273,3 +273,33 @@ fn a_second_hello_is_ignored() {
     remote.geth.ok(json!({"cmd": "close"}));
     assert_eq!(session.report().reason, ENDED);
 }
+
+/// Its own version decides how a remote reads what follows the Hellos, also when it is refused for that Hello: the list as it
+/// is before version 5, compressed from then on.
+#[test]
+fn a_refusal_comes_in_the_form_that_the_remote_reads() {
+    let remote = Hostile::new(Dialler::Them);
+    let someone = NodeId([7; 64]).to_string();
+    for (hello, reason) in [
+        (json!({"id": "zero"}), 0x07),
+        (json!({"id": someone}), 0x09),
+        (json!({"caps": []}), 0x03),
+    ] {
+        for (version, prefix) in [(4, ""), (5, "0204"), (6, "0204")] {
+            let session = remote.shake();
+            let mut command = hello.clone();
+            command["cmd"] = json!("hello");
+            command["version"] = json!(version);
+            remote.geth.ok(command);
+            let seen = remote.geth.ok(json!({"cmd": "read"}));
+            assert_eq!(
+                seen["wire_hex"],
+                format!("{prefix}c1{reason:02x}"),
+                "{hello}"
+            );
+            remote.geth.ok(json!({"cmd": "close"}));
+            let sent = session.report().reason.disconnect();
+            assert_eq!(sent, Some(DisconnectReason(reason)));
+        }
+    }
+}
