@@ -27,7 +27,7 @@ const ROUND_TRIP_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// The node, as enode://<128 hex digits>@<host>:<port>
+    /// The enode URL of the node, as `devp2p listen` or go-ethereum prints it
     #[arg(value_parser = parse_enode)]
     enode: Enode,
     /// Payload of each message, in bytes
