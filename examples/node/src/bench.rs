@@ -11,7 +11,7 @@ use devp2p_std::enode::Enode;
 use devp2p_std::handle::{ReadError, Subprotocol};
 use devp2p_std::host::Host;
 use devp2p_std::session::Session;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::dial::{self, parse_enode};
@@ -27,7 +27,7 @@ const ROUND_TRIP_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// The node, as enode://<128 hex digits>@<host>:<port>
+    /// The enode URL of the node, as `devp2p listen` or go-ethereum prints it
     #[arg(value_parser = parse_enode)]
     enode: Enode,
     /// Payload of each message, in bytes
@@ -172,10 +172,7 @@ fn bar(args: &Bench, output: Output) -> ProgressBar {
     if !output.is_live() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("  one way  {bar:32}  {human_pos}/{human_len}  {per_sec}");
-    ProgressBar::new(args.count.into())
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(args.count.into()).with_style(show::bar("{msg}"))
 }
 
 impl Job {
@@ -184,6 +181,18 @@ impl Job {
         let sender = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         // The command waits for it, unless it gave up.
         let _ = sender.send(result);
+    }
+
+    fn show(&self, sent: u32, began: Instant) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let rate = f64::from(sent) / began.elapsed().as_secs_f64().max(1e-6);
+        let (sent, count) = (u64::from(sent), u64::from(self.count));
+        self.bar.set_position(sent);
+        let text = [sent, count, rate as u64].map(number);
+        self.bar
+            .set_message(format!("{} of {}  {}/s", text[0], text[1], text[2]));
     }
 
     fn measure(&self, subprotocol: &mut Subprotocol) -> Result<Times, Failure> {
@@ -195,7 +204,7 @@ impl Job {
         for sent in 0..self.count {
             subprotocol.write(bench::DROP, &message).map_err(explain)?;
             if sent % 256 == 0 {
-                self.bar.set_position(sent.into());
+                self.show(sent, began);
             }
         }
         subprotocol.write(bench::SYNC, &[]).map_err(explain)?;

@@ -229,6 +229,6 @@ impl Log {
                 .object(&json!({"event": "ended", "sessions": self.served}));
         }
         self.output
-            .line(&format!("ended after {} sessions", self.served))
+            .line(&format!("ended; sessions served: {}", self.served))
     }
 }

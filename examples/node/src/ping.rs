@@ -30,7 +30,7 @@ const MESSAGE_LIMIT: u32 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Ping {
-    /// The node, as enode://<128 hex digits>@<host>:<port>
+    /// The enode URL of the node, as `devp2p listen` or go-ethereum prints it
     #[arg(value_parser = parse_enode)]
     enode: Enode,
     /// How many Pings, 2 s apart

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use devp2p_core::hello::NodeId;
+use indicatif::ProgressStyle;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -129,6 +130,25 @@ pub(crate) fn short_id(id: &NodeId) -> String {
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).copied().unwrap_or_default()
+}
+
+/// A bar, and what `rest` says after it.
+pub(crate) fn bar(rest: &str) -> ProgressStyle {
+    match paint().is_on() {
+        true => style(&format!("  {{bar:36.cyan/black.bright}}  {rest}")),
+        false => style(&format!("  {{bar:36}}  {rest}")),
+    }
+}
+
+/// A line that is its message.
+pub(crate) fn line() -> ProgressStyle {
+    style("  {msg}")
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
 }
 
 /// Rows of cells in aligned columns; the first `left` columns begin at the left, the others end at the right.

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
 use super::work::{Lane, Work, lock};
-use crate::show::{self, Output, duration, number, paint};
+use crate::show::{self, Output, duration, number};
 
 /// Between two lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -79,22 +79,11 @@ impl Live {
 
 fn bars(span: Duration) -> Kind {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-    let colours = paint().is_on();
-    let bar = if colours {
-        "{bar:36.cyan/black.bright}"
-    } else {
-        "{bar:36}"
-    };
-    let style = |template: &str| {
-        ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("━╸─")
-    };
     let time = all.add(ProgressBar::new(span.as_millis() as u64));
-    time.set_style(style(&format!("  {bar}  {{elapsed}}  {{msg}}")));
+    time.set_style(show::bar("{elapsed}  {msg}"));
     let lane = || {
         let lane = all.add(ProgressBar::new(1));
-        lane.set_style(style("  {msg}"));
+        lane.set_style(show::line());
         lane
     };
     let lanes = [lane(), lane(), lane()];
@@ -114,21 +103,21 @@ fn texts(work: &Work, past: Duration) -> [String; 3] {
     };
     [
         format!(
-            "echo/1   {:>10} messages   {:>10} each way   {:>12}   round trip {:>10}",
+            "echo/1   {:>9} messages  {:>10} each way  {:>12}  rtt {:>9}",
             messages(&work.echo),
             show::bytes(bytes(&work.echo)),
             show::rate(bytes(&work.echo) as f64 / seconds),
             duration(last(&work.echo_trips)),
         ),
         format!(
-            "bench/1  {:>10} messages   {:>10} one way    {:>12}   round trip {:>10}",
+            "bench/1  {:>9} messages  {:>10} one way   {:>12}  rtt {:>9}",
             messages(&work.bench),
             show::bytes(bytes(&work.bench)),
             show::rate(bytes(&work.bench) as f64 / seconds),
             duration(bench_trip),
         ),
         format!(
-            "chat/1   {:>10} lines said {:>10} lines heard",
+            "chat/1   {:>9} said      {:>10} heard",
             messages(&work.chat),
             number(lock(&work.heard).len() as u64),
         ),

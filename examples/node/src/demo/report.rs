@@ -176,7 +176,7 @@ fn bench(facts: &Facts<'_>) -> Check {
         &work.bench,
         alone > 0,
         format!(
-            "{} messages of {} taken; alone {} messages/s, {}, echo median {}, 99th percentile {}",
+            "{} messages of {}; alone {}/s, {}, echo p50 {}, p99 {}",
             number(work.bench.messages.load(Ordering::Relaxed)),
             show::bytes(BENCH_SIZE as u64),
             number(rates.messages_per_second as u64),
@@ -309,7 +309,6 @@ pub(super) fn session_table(
         vec![
             end.to_owned(),
             protocol.to_owned(),
-            count.offset.to_string(),
             number(count.sent),
             bytes(|t| t.bytes_out),
             bytes(|t| t.wire_bytes_out),
@@ -335,8 +334,7 @@ pub(super) fn session_table(
         }
     }
     let header = [
-        "end", "protocol", "codes", "sent", "payload", "wire", "received", "payload", "rtt p50",
-        "rtt p99",
+        "end", "protocol", "sent", "payload", "wire", "received", "payload", "rtt p50", "rtt p99",
     ];
     table(&header, 2, &rows)
 }
