@@ -1,13 +1,22 @@
-//! What the std adapter's sessions stand on: addresses, keys, transports, limits, deadlines.
+//! The std adapter: addresses, keys, transports, limits and deadlines, and sessions over sockets.
 mod backoff;
+mod closing;
+mod closing_transport;
 mod enode;
+mod handle_read;
+mod handle_write;
 mod info;
 mod key_file;
-mod learn;
 mod memory;
+mod memory_cap;
 mod node;
 mod node_schedule;
 mod session;
+mod session_admission;
+mod session_end;
+mod session_events;
+mod session_raw;
+mod session_rig;
 mod throttle;
 mod time;
 mod timer;
