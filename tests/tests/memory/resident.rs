@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
             is_told: false,
             ..breach(
                 json!({"cmd": "frame", "stated": LARGEST, "alter": {"truncate": 1024},
-                    "body": {"hex": format!("10ffffff07fef0f0f0{}", "00".repeat(2000))}}),
+                    "body": {"hex": format!("10ffffff07f8feffff{}", "00".repeat(2000))}}),
                 Violation::BadSnappy,
                 true,
             )
