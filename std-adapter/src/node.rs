@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
@@ -12,15 +12,13 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::keccak256;
 
-use crate::backoff::BackoffConfig;
 use crate::enode::Enode;
 use crate::host::Host;
 use crate::info::{IdHash, NodeInfo, PeerInfo, Ports, ProtocolInfo};
 use crate::peer::PeerHandle;
 use crate::session::Report;
-use crate::throttle::InboundThrottle;
-use crate::time::to_core_duration;
 
+mod builder;
 mod connect;
 mod dial;
 mod error;
@@ -29,139 +27,12 @@ pub mod schedule;
 mod shared;
 mod table;
 
+pub use builder::Builder;
 pub use error::{DialError, StartError};
-use listener::Listener;
-use schedule::DialSchedule;
-use shared::{Redials, Shared};
+use shared::Shared;
 
-/// Collects what a [`Node`] is started with.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    host: Arc<Host>,
-    listen: Option<String>,
-    external_ip: Option<IpAddr>,
-    max_peers: usize,
-    max_pending: usize,
-    dial_timeout: Duration,
-    backoff: BackoffConfig,
-    inbound_interval: Duration,
-    static_peers: Vec<Enode>,
-    trusted: Vec<NodeId>,
-}
-
-impl Builder {
-    /// Where to listen, `host:port`; port 0 is any that is free. Default: the node does not listen.
-    #[must_use]
-    pub fn listen(mut self, address: impl ToString) -> Self {
-        self.listen = Some(address.to_string());
-        self
-    }
-
-    /// The address in the node's enode. Default: the one it listens on, or loopback if that is all of them.
-    #[must_use]
-    pub fn external_ip(mut self, ip: IpAddr) -> Self {
-        self.external_ip = Some(ip);
-        self
-    }
-
-    /// The most sessions at once, from which trusted peers are exempt. Default: 50.
-    #[must_use]
-    pub fn max_peers(mut self, peers: usize) -> Self {
-        self.max_peers = peers;
-        self
-    }
-
-    /// The most connections of each direction that are not sessions yet. While so many inbound ones are opening, further ones
-    /// are not accepted and wait. Default: 50, at least 1.
-    #[must_use]
-    pub fn max_pending(mut self, connections: usize) -> Self {
-        self.max_pending = connections.max(1);
-        self
-    }
-
-    /// How long looking up and connecting may take together. Default: 15 s.
-    #[must_use]
-    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
-        self.dial_timeout = timeout;
-        self
-    }
-
-    /// The waits between dials of a static peer.
-    #[must_use]
-    pub fn backoff(mut self, backoff: BackoffConfig) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
-    /// The time in which one address, unless of a local net, may make one inbound attempt. Default: 30 s.
-    #[must_use]
-    pub fn inbound_interval(mut self, interval: Duration) -> Self {
-        self.inbound_interval = interval;
-        self
-    }
-
-    /// Adds a static peer, as [`Node::add_static`] does.
-    #[must_use]
-    pub fn static_peer(mut self, enode: Enode) -> Self {
-        self.static_peers.push(enode);
-        self
-    }
-
-    /// Adds a trusted peer, as [`Node::add_trusted`] does.
-    #[must_use]
-    pub fn trusted(mut self, id: NodeId) -> Self {
-        self.trusted.push(id);
-        self
-    }
-
-    /// Starts the node: it listens when this returns, and its static peers are being dialled.
-    ///
-    /// # Errors
-    /// [`StartError`] if it cannot listen where it should, or there is no thread.
-    pub fn start(self) -> Result<Node, StartError> {
-        let bound = match &self.listen {
-            Some(address) => Some(Listener::bind(address).map_err(|error| StartError::Listen {
-                address: address.clone(),
-                error,
-            })?),
-            None => None,
-        };
-        let interval = to_core_duration(self.inbound_interval);
-        let shared = Arc::new(Shared::new(
-            self.host,
-            (self.max_peers, self.max_pending),
-            self.dial_timeout,
-            DialSchedule::new(self.backoff),
-            InboundThrottle::new(interval, InboundThrottle::DEFAULT_CAPACITY),
-        ));
-        let mut node = Node {
-            local_addr: None,
-            external_ip: self.external_ip,
-            listener: Mutex::new(None),
-            shared: Arc::clone(&shared),
-        };
-        shared.lock().table.trusted.extend(self.trusted);
-        if let Some((listener, waker)) = bound {
-            let address = listener.local_addr();
-            shared.host.set_listen_port(address.port());
-            node.local_addr = Some(address);
-            let _ = shared.listener.set(waker);
-            let acceptor = Arc::clone(&shared);
-            let thread = thread::Builder::new()
-                .name("devp2p-listen".to_owned())
-                .spawn(move || listener.run(&acceptor))
-                .map_err(StartError::Thread)?;
-            node.listener = Mutex::new(Some(thread));
-            log::info!("listening: {}", node.enode());
-        }
-        let redials = Arc::new(Redials(Arc::clone(&shared)));
-        let _ = shared.timer.set(shared.host.timekeeper.register(redials));
-        for enode in self.static_peers {
-            node.add_static(enode);
-        }
-        Ok(node)
-    }
-}
+/// Time beyond two closing deadlines that shutting down allows the threads of a session.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Listens and dials for one [`Host`]. Usable from several threads at once; dropping it is [`shutdown`](Self::shutdown).
 ///
@@ -197,7 +68,7 @@ pub struct Shutdown {
 #[non_exhaustive]
 pub struct Stuck {
     /// Of the session with this node.
-    pub peer: Option<NodeId>,
+    pub peer: NodeId,
     /// The protocol.
     pub capability: Capability,
 }
@@ -205,18 +76,7 @@ pub struct Stuck {
 impl Node {
     /// Begins a node for this host.
     pub fn builder(host: Arc<Host>) -> Builder {
-        Builder {
-            host,
-            listen: None,
-            external_ip: None,
-            max_peers: 50,
-            max_pending: 50,
-            dial_timeout: Duration::from_secs(15),
-            backoff: BackoffConfig::new(),
-            inbound_interval: Duration::from_secs(30),
-            static_peers: Vec::new(),
-            trusted: Vec::new(),
-        }
+        Builder::new(host)
     }
 
     /// What all sessions share. Subscribe to their events there.
@@ -430,7 +290,7 @@ impl Node {
 
     fn wait_for_all(&self) -> Shutdown {
         let shared = &self.shared;
-        let deadline = Instant::now() + 2 * shared.closing_timeout() + dial::MARGIN;
+        let deadline = Instant::now() + 2 * shared.closing_timeout() + MARGIN;
         let mut state = shared.lock();
         while !state.table.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -450,13 +310,14 @@ impl Node {
         if unfinished > 0 {
             log::error!("{unfinished} connections did not end in time");
         }
-        let stuck = |report: &Report| {
-            let peer = report.id;
-            let of = report.stuck.clone().into_iter();
-            of.map(move |capability| Stuck { peer, capability })
-        };
+        let mut stuck = Vec::new();
+        for report in &reports {
+            let Some(peer) = report.id else { continue };
+            let capabilities = report.stuck.iter();
+            stuck.extend(capabilities.map(|&capability| Stuck { peer, capability }));
+        }
         Shutdown {
-            stuck: reports.iter().flat_map(stuck).collect(),
+            stuck,
             reports,
             unfinished,
         }

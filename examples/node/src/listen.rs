@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use devp2p_core::hello::NodeId;
 use devp2p_std::events::PeerEvent;
 use devp2p_std::host::Host;
-use devp2p_std::node::Node;
+use devp2p_std::node::{Node, StartError};
 use devp2p_std::peer::PeerHandle;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -35,6 +37,9 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "N", default_value_t = 50)]
     max_peers: usize,
 }
+
+/// How long the events of sessions that were just ended may take.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
 
 /// What may happen next.
 enum Notice {
@@ -63,7 +68,7 @@ pub(crate) fn run(args: &Listen, output: Output) -> Result<(), Failure> {
         .listen(args.addr.as_str())
         .max_peers(args.max_peers)
         .start()
-        .map_err(|error| cannot_listen(&args.addr, error))?;
+        .map_err(cannot_listen)?;
 
     let enode = node.enode().to_string();
     match output.json {
@@ -87,27 +92,35 @@ pub(crate) fn run(args: &Listen, output: Output) -> Result<(), Failure> {
         live: HashMap::new(),
         served: 0,
     };
-    let mut result = Ok(());
-    for notice in notices {
-        result = match notice {
-            Notice::Session(event) => log.session(&node, event),
-            Notice::Line(from, line) => log.chat(&from, &line),
-            Notice::Signal(signal) => {
-                log.ending(signal)?;
-                break;
-            }
-        };
-        if result.is_err() {
-            break;
+    let result = serve(&notices, &mut log, &node);
+    // Also when nobody reads what is printed: every remote is told.
+    node.shutdown();
+    result?;
+    while !log.live.is_empty() {
+        match notices.recv_timeout(LAST_EVENTS) {
+            Ok(Notice::Session(event)) => log.session(&node, event)?,
+            Ok(_) => {}
+            Err(_) => break,
         }
     }
-    node.shutdown();
-    result.and_then(|()| log.ended())
+    log.ended()
 }
 
-fn cannot_listen(addr: &str, error: impl std::fmt::Display) -> Failure {
+/// Prints what happens until a signal comes.
+fn serve(notices: &Receiver<Notice>, log: &mut Log, node: &Node) -> Result<(), Failure> {
+    for notice in notices {
+        match notice {
+            Notice::Session(event) => log.session(node, event)?,
+            Notice::Line(from, line) => log.chat(&from, &line)?,
+            Notice::Signal(signal) => return log.ending(signal),
+        }
+    }
+    Ok(())
+}
+
+fn cannot_listen(error: StartError) -> Failure {
     Failure::new(
-        format_args!("cannot listen on {addr}: {error}"),
+        error,
         "a free port at an address of this machine, as HOST:PORT",
         "end what listens there, or name another with --addr (port 0 takes any free one)",
     )

@@ -4,10 +4,12 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Stderr {
     began: Instant,
+    /// With the time and the source of each line.
+    is_verbose: bool,
 }
 
 impl Log for Stderr {
@@ -20,7 +22,11 @@ impl Log for Stderr {
         let (level, target) = (record.level(), record.target());
         let mut out = std::io::stderr().lock();
         // A log that nobody takes is nobody's loss.
-        let _ = writeln!(out, "{seconds:9.3} {level:<5} {target}: {}", record.args());
+        let _ = match (self.is_verbose, level) {
+            (true, _) => writeln!(out, "{seconds:9.3} {level:<5} {target}: {}", record.args()),
+            (false, Level::Error) => writeln!(out, "error: {}", record.args()),
+            (false, _) => writeln!(out, "warning: {}", record.args()),
+        };
     }
 
     fn flush(&self) {}
@@ -31,6 +37,7 @@ pub(crate) fn start(verbose: u8) {
     static LOGGER: OnceLock<Stderr> = OnceLock::new();
     let logger = LOGGER.get_or_init(|| Stderr {
         began: Instant::now(),
+        is_verbose: verbose > 0,
     });
     let level = match verbose {
         0 => LevelFilter::Warn,

@@ -1,6 +1,7 @@
 //! The `devp2p` command: keys, ping, listen, bench and demo.
 
 mod bench;
+mod demo;
 mod dial;
 mod failure;
 mod key;
@@ -45,6 +46,8 @@ enum Command {
     Ping(ping::Ping),
     /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT or SIGTERM
     Listen(listen::Listen),
+    /// Run two nodes against each other and verify what arrives: the main job
+    Demo(demo::Demo),
     /// Measure messages and bytes per second to a node that serves bench/1, and round trips
     Bench(bench::Bench),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Key(args) => key::run(args, output),
         Command::Ping(args) => ping::run(args, output),
         Command::Listen(args) => listen::run(args, output),
+        Command::Demo(args) => demo::run(args, output),
         Command::Bench(args) => bench::run(args, output),
     };
     match result {

@@ -181,9 +181,12 @@ fn show_remote(
 }
 
 fn summary(output: &Output, round_trips: &mut [Duration]) -> Result<(), Failure> {
-    let count = round_trips.len();
     round_trips.sort_unstable();
-    let median = round_trips.get(count / 2).copied().unwrap_or_default();
+    let count = round_trips.len();
+    let median = round_trips
+        .get(count.saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default();
     let (least, most) = (round_trips.first(), round_trips.last());
     output.line(&format!(
         "\n{count} answered; round trip: least {}, median {}, most {}",

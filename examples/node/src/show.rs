@@ -145,7 +145,7 @@ pub(crate) fn table(header: &[&str], left: usize, rows: &[Vec<String>]) -> Vec<S
             true => format!("{cell:<width$}"),
             false => format!("{cell:>width$}"),
         });
-        padded.collect::<Vec<_>>().join("   ").trim_end().to_owned()
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let head = paint().dim(&line(header.to_vec()));
     let body = rows

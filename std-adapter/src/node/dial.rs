@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{io, thread};
 
 use super::connect::connect;
@@ -90,6 +90,3 @@ impl Shared {
         }
     }
 }
-
-/// Time beyond two closing deadlines that shutting down allows a session's threads.
-pub(super) const MARGIN: Duration = Duration::from_secs(1);

@@ -18,3 +18,4 @@ mod polite_payloads;
 mod polite_ping;
 mod polite_traffic;
 mod polite_version;
+mod program;

@@ -1,4 +1,6 @@
 //! Nodes over loopback sockets.
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_core::time;
+use devp2p_std::enode::Enode;
 use devp2p_std::events::{PeerEvent, Subscription};
 use devp2p_std::host::{self, Host};
 use devp2p_std::node::{self, Node};
@@ -93,6 +96,64 @@ fn remote_says(reason: DisconnectReason) -> CloseReason {
     CloseReason::RemoteRequested(Some(reason))
 }
 
+/// Waits until a node has so many sessions; `events` are those of its host, subscribed to before.
+fn wait_for_peers(node: &Node, events: &Subscription, count: usize) {
+    while node.peers().len() != count {
+        next(events);
+    }
+}
+
+/// Where connections are not made: a listener whose queue is full, as long as this lives.
+struct Nowhere {
+    listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl Nowhere {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let limit = Duration::from_millis(100);
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, limit) {
+            queued.push(stream);
+        }
+        Self {
+            listener,
+            _queued: queued,
+        }
+    }
+
+    fn enode(&self) -> Enode {
+        enode(&self.listener)
+    }
+}
+
+/// Somebody who is said to listen there.
+fn enode(listener: &TcpListener) -> Enode {
+    let address = listener.local_addr().expect("its address");
+    Enode::new(*key(200).id(), address)
+}
+
+/// Runs the test of this name in a process of its own, with so many descriptors. True in that process: go on there.
+fn is_alone(test: &str, descriptors: u32) -> bool {
+    const ALONE: &str = "DEVP2P_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let status = Command::new("sh")
+        .args(["-c", r#"ulimit -n "$1" && shift && exec "$@""#, "sh"])
+        .arg(descriptors.to_string())
+        .arg(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ALONE, "1")
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.expect("a process").success(), "{test} failed alone");
+    false
+}
+
 #[test]
 fn two_nodes_exchange_messages() {
     let (sender, receiver) = mpsc::channel();
@@ -105,6 +166,7 @@ fn two_nodes_exchange_messages() {
     })
     .expect("a valid name");
     let server = start(listening(2));
+    let events = server.host().subscribe(10);
     let client = start(Node::builder(host_with(1, |host| host.protocol(asks))));
     let peer = client.dial(&server.enode()).expect("a session");
     let answer = receiver.recv_timeout(PATIENCE).expect("an answer");
@@ -114,5 +176,6 @@ fn two_nodes_exchange_messages() {
     assert_eq!(client.peers().len(), 1);
     let other = server.peer(&client.host().id()).expect("the session");
     assert!(other.is_inbound());
+    while !matches!(next(&events), PeerEvent::MessageSent { .. }) {}
     assert_eq!(server.host().traffic(0).bytes_out, 5);
 }
