@@ -6,7 +6,7 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, Violation};
 use serde_json::{Value, json};
 
-use crate::hostile::Hostile;
+use crate::hostile::{Hostile, SHORT, patient};
 use crate::local::Dialler;
 
 /// How far a session may raise resident memory while it lasts, where the rule is constant memory. A sixteen-MiB buffer, or
@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
             is_told: false,
             ..breach(
                 json!({"cmd": "frame", "stated": LARGEST, "alter": {"truncate": 1024},
-                    "body": {"hex": format!("10ffffff07fef0f0f0{}", "00".repeat(2000))}}),
+                    "body": {"hex": format!("10ffffff07f8feffff{}", "00".repeat(2000))}}),
                 Violation::BadSnappy,
                 true,
             )
@@ -161,6 +161,26 @@ fn cases() -> Vec<Case> {
             false,
         ),
     ]
+}
+
+/// Floods of a remote that reads none of our answers, until the write deadline ends it: what waits is bounded by the owed
+/// Pongs, the inbox and the output, not by the flood.
+fn floods() {
+    let mut config = patient();
+    config.write_timeout = SHORT;
+    let remote = Hostile::with(Dialler::Them, config);
+    let flood = |code: u32, size: u32| {
+        let session = remote.session();
+        let flood = json!({"cmd": "flood", "code": code, "size": size, "pattern": "random", "count": 100_000_000});
+        remote.geth.command(flood);
+        remote.geth.ok(json!({"cmd": "close"}));
+        assert_eq!(session.report().reason, CloseReason::WriteTimeout);
+    };
+    let rose = peak(|| flood(2, 1));
+    assert!(rose <= PEAK, "{rose} bytes by Pings");
+    let rose = peak(|| flood(0x10, 60_000));
+    assert!(rose <= 2 * PEAK, "{rose} bytes by requests");
+    remote.assert_well();
 }
 
 /// The test again, in a process whose allocator takes large buffers from the system and gives them back at once. What it
@@ -204,6 +224,7 @@ fn resident_memory_stays_flat() {
             assert!(rose > PEAK, "{rose} bytes by {}", case.sends);
         }
     }
+    floods();
     let before = resident();
     for _ in 0..measured {
         for case in &cases {
