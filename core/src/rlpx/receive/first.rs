@@ -23,7 +23,8 @@ pub enum First<'a> {
 }
 
 impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
-    /// Takes bytes of the first frame, Hello or Disconnect, gathering it in `buffer` of [`FIRST_FRAME_BUFFER`] bytes, the
+    /// Takes bytes of the first frame, Hello or Disconnect, gathering it in `buffer` of
+    /// [`FIRST_FRAME_BUFFER`](super::FIRST_FRAME_BUFFER) bytes, the
     /// same for each call. Returns how many bytes were consumed: those of a following frame are left.
     pub fn handle_first<'a>(
         &mut self,
