@@ -1,7 +1,7 @@
 //! What a session is configured with: our side of Hello, and the deadlines.
 
 use crate::capability::Protocol;
-use crate::hello::NodeId;
+use crate::node_id::NodeId;
 use crate::time::Duration;
 
 /// What this side says of itself in Hello.

@@ -151,7 +151,7 @@ pub enum Violation {
     MalformedHello,
     /// Something else than Hello or Disconnect came first.
     ExpectedHello,
-    /// A Ping, Pong, Disconnect or reserved message of more than 2 KiB.
+    /// A Ping, Pong, reserved message or second Hello of more than 2 KiB. A Disconnect of any size is a Disconnect.
     BaseMessageTooLarge,
 }
 

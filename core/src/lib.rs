@@ -1,7 +1,7 @@
 //! A devp2p peer as poll-driven state machines: `no_std`, no allocator, no I/O, no clock.
 //!
 //! # The layers, bottom to top
-//! * [`time`], [`rlp`], [`capability`], [`code`], [`disconnect`], [`hello`]: values and their encodings.
+//! * [`time`], [`rlp`], [`capability`], [`code`], [`disconnect`], [`node_id`], [`hello`]: values and their encodings.
 //! * [`shared_capabilities`]: which subprotocols a session has, and where their codes begin.
 //! * [`inbox`]: where messages wait for their subprotocol; [`router`] picks the inbox.
 //! * [`ping`], [`write_token`], [`lifecycle`]: one concern each; [`peer`] composes them.
@@ -27,6 +27,7 @@ pub mod error;
 pub mod hello;
 pub mod inbox;
 pub mod lifecycle;
+pub mod node_id;
 pub mod peer;
 pub mod ping;
 pub mod ring;

@@ -1,13 +1,13 @@
 //! The peer: the life of one session at message level. It composes and decides nothing by itself.
 
-use core::task::{Context, Poll, Waker};
+mod send;
+mod time;
 
 use crate::SNAPPY_VERSION;
-use crate::code::{LocalCode, WireCode};
+use crate::code::WireCode;
 use crate::config::{Config, Local};
-use crate::control::Control;
 use crate::disconnect::{self, DisconnectReason};
-use crate::error::{CloseReason, TransportError, Violation, WriteError};
+use crate::error::{CloseReason, TransportError, Violation};
 use crate::fmt::debug;
 use crate::hello::{Hello, MAX_HELLO_LENGTH, NodeId};
 use crate::inbox::{Admit, Inboxes, Meta};
@@ -15,10 +15,10 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::ping::PingScheduler;
 use crate::router::{Route, route};
 use crate::shared_capabilities::SharedCapabilities;
-use crate::time::{Duration, Instant, PollAt};
-use crate::waiter::{Waiter, poll_take};
-use crate::watch::{Late, ReceiveWatch, Received, TransmitWatch};
-use crate::write_token::{GivenBack, WriteToken};
+use crate::time::{Duration, Instant};
+use crate::waiter::Waiter;
+use crate::watch::{ReceiveWatch, Received, TransmitWatch};
+use crate::write_token::WriteToken;
 
 /// Whom the remote's Hello must name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Peer<const N: usize = 4> {
     expected: Expected,
     remote: Option<Remote>,
     local_version: u8,
+    /// What the remote speaks; until its Hello says so, what everybody does.
+    remote_version: u8,
     hello_sent: bool,
     half_closed: bool,
     /// The remote's sending direction ended.
@@ -110,6 +112,7 @@ impl<const N: usize> Peer<N> {
             expected,
             remote: None,
             local_version: local.version,
+            remote_version: SNAPPY_VERSION,
             hello_sent: false,
             half_closed: false,
             input_ended: false,
@@ -150,6 +153,9 @@ impl<const N: usize> Peer<N> {
         }
         let hello = Hello::decode(payload)
             .map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
+        let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
+        // Before anything is refused: it decides the form of our Disconnect.
+        self.remote_version = version;
         let id = hello.id.map_err(|_| CloseReason::InvalidIdentity)?;
         match self.expected {
             Expected::Dialled(expected) if expected != id => {
@@ -161,7 +167,6 @@ impl<const N: usize> Peer<N> {
             _ if id == local.id => return Err(CloseReason::SelfConnection),
             _ => {}
         }
-        let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
         self.remote = Some(Remote { id, version });
         if version < self.config.lowest_version {
             return Err(CloseReason::IncompatibleVersion);
@@ -334,295 +339,7 @@ impl<const N: usize> Peer<N> {
 
     // ---- What goes out ----
 
-    /// The control message to send now. Ask whenever no frame is half written, until `None`.
-    pub fn poll_control(&mut self, now: Instant) -> Option<Control> {
-        if self.token.is_inside_frame() {
-            return None;
-        }
-        if let Some(reason) = self.lifecycle.take_disconnect() {
-            return Some(Control::Disconnect(reason));
-        }
-        match self.state() {
-            State::AwaitingHello | State::Active if !self.hello_sent => {
-                self.hello_sent = true;
-                Some(Control::Hello)
-            }
-            State::Active if self.ping.take_pong() => Some(Control::Pong),
-            State::Active if self.ping.take_ping(now) => Some(Control::Ping),
-            _ => None,
-        }
-    }
-
-    /// Whether [`poll_control`](Self::poll_control) has something to send, now or after the frame in progress.
-    pub fn wants_to_send(&self) -> bool {
-        match self.state() {
-            State::AwaitingHello => !self.hello_sent,
-            State::Active => !self.hello_sent || self.ping.wants_to_send(),
-            State::Closing => self.lifecycle.wants_to_send(),
-            State::Closed => false,
-        }
-    }
-
-    /// Whether what we send now is compressed: everything after our Hello, unless one side speaks a version without Snappy.
-    pub fn compresses(&self) -> bool {
-        self.hello_sent && self.decompresses()
-    }
-
-    /// Whether what comes in after the remote's Hello is compressed.
-    pub fn decompresses(&self) -> bool {
-        let remote = self.remote.map_or(SNAPPY_VERSION, |remote| remote.version);
-        cfg!(feature = "snappy") && self.local_version >= SNAPPY_VERSION && remote >= SNAPPY_VERSION
-    }
-
-    /// Asks for the write token for a message `code` of `subprotocol`, and gives the code to put on the wire once it is
-    /// granted. Then call [`begin_write`](Self::begin_write) and [`complete_write`](Self::complete_write); a writer that
-    /// goes away calls [`give_back`](Self::give_back).
-    ///
-    /// # Errors
-    /// [`WriteError::Closed`], [`WriteError::NotShared`] or [`WriteError::InvalidCode`]; the token is then not held.
-    pub fn poll_acquire(
-        &mut self,
-        subprotocol: usize,
-        code: LocalCode,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<WireCode, WriteError>> {
-        if let Some(reason) = self.close_reason() {
-            return Poll::Ready(Err(WriteError::Closed(reason)));
-        }
-        let Some(wire) = self.shared.wire_code(subprotocol, code) else {
-            let shared = self.shared.is_shared(subprotocol);
-            return Poll::Ready(Err(if shared {
-                WriteError::InvalidCode
-            } else {
-                WriteError::NotShared
-            }));
-        };
-        let lane_is_free = self.state() == State::Active && !self.wants_to_send();
-        match self.token.poll_acquire(subprotocol, lane_is_free, cx) {
-            Some(Poll::Ready(())) => Poll::Ready(Ok(wire)),
-            Some(Poll::Pending) => Poll::Pending,
-            None => Poll::Ready(Err(WriteError::NotShared)),
-        }
-    }
-
-    /// Whether `subprotocol` could have the token at once, without waiting or overtaking anyone.
-    pub fn can_acquire(&self) -> bool {
-        self.state() == State::Active && !self.wants_to_send() && self.token.is_free()
-    }
-
-    /// The holder seals its first byte: from here on the frame must be completed.
-    pub fn begin_write(&mut self, subprotocol: usize) {
-        self.token.begin(subprotocol);
-        self.transmit.set_inside_frame(self.is_inside_frame());
-    }
-
-    /// The holder's frame is sealed whole: the next writer goes on.
-    pub fn complete_write(&mut self, subprotocol: usize) {
-        self.token.complete(subprotocol);
-        self.transmit.set_inside_frame(self.is_inside_frame());
-    }
-
-    /// A writer went away: it waits no more, and the token it may hold is free, unless a part of its frame is sealed. Then
-    /// nothing can follow on the wire, and the session closes as abandoned.
-    pub fn give_back(&mut self, now: Instant, subprotocol: usize) {
-        if self.token.give_back(subprotocol) == GivenBack::InsideFrame {
-            self.close(now, CloseReason::WriteAbandoned);
-            self.lifecycle.finish();
-        }
-    }
-
-    /// A writer went away that had sealed nothing, while another one of its subprotocol may be writing.
-    pub fn stop_waiting(&mut self, now: Instant, subprotocol: usize) {
-        if self.token.is_writing(subprotocol) {
-            self.token.stop_waiting(subprotocol);
-        } else {
-            self.give_back(now, subprotocol);
-        }
-    }
-
-    /// The holder waits for room in the transmit ring.
-    pub fn wait_for_room(&mut self, cx: Option<&mut Context<'_>>) {
-        self.room_waiter.register(cx);
-    }
-
-    /// `bytes` were sealed and wait for the wire.
-    pub fn on_sealed(&mut self, now: Instant, bytes: usize) {
-        self.transmit.on_sealed(now, bytes);
-    }
-
-    /// The wire took `bytes`.
-    pub fn on_taken(&mut self, now: Instant, bytes: usize) {
-        self.transmit.on_taken(now, bytes);
-    }
-
-    /// Ready once the wire took everything that was sealed.
-    pub fn poll_flush(
-        &mut self,
-        subprotocol: usize,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<(), CloseReason>> {
-        let Some(waiter) = self.flush_waiters.get_mut(subprotocol) else {
-            return Poll::Ready(Ok(()));
-        };
-        let closed = self
-            .lifecycle
-            .close_reason()
-            .filter(|_| self.lifecycle.state() == State::Closed);
-        let done = poll_take(
-            (self.transmit.pending() == 0).then_some(()),
-            closed,
-            waiter,
-            cx,
-        );
-        if done.is_pending() {
-            self.flushing |= 1 << subprotocol;
-        }
-        done
-    }
-
-    /// Whether everything is said and taken by the wire, so that the sending direction should end now. True once.
-    pub fn wants_half_close(&mut self) -> bool {
-        let wants = self.may_half_close();
-        self.half_closed |= wants;
-        if wants && self.input_ended {
-            self.lifecycle.finish();
-        }
-        wants
-    }
-
-    /// Whether [`wants_half_close`](Self::wants_half_close) would answer true.
-    pub fn may_half_close(&self) -> bool {
-        self.state() == State::Closing
-            && !self.half_closed
-            && !self.lifecycle.wants_to_send()
-            && self.transmit.pending() == 0
-    }
-
-    /// Whether our Hello was handed out.
-    pub fn has_said_hello(&self) -> bool {
-        self.hello_sent
-    }
-
     // ---- Time and wakes ----
-
-    /// Asks for a Ping now rather than at the next interval.
-    pub fn request_ping(&mut self) {
-        self.ping.request();
-    }
-
-    /// Lets time pass: sends what is due, closes what is late.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.lifecycle.handle_timeout(now) {
-            self.close(now, CloseReason::HandshakeTimeout);
-        }
-        if self.is_closing() {
-            return;
-        }
-        if self
-            .transmit
-            .deadline(self.config.write_timeout)
-            .is_some_and(|at| at <= now)
-        {
-            return self.close(now, CloseReason::WriteTimeout);
-        }
-        match self.receive.check(
-            now,
-            self.config.message_timeout,
-            self.config.hold_back_limit,
-        ) {
-            Some(Late::Message) => return self.close(now, CloseReason::ReadTimeout),
-            Some(Late::Inbox(subprotocol)) => {
-                return self.close(now, CloseReason::Stalled { subprotocol });
-            }
-            None => {}
-        }
-        if self.ping.handle_timeout(now) {
-            self.close(now, CloseReason::PingTimeout);
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do. A control message that waits to be sent is not
-    /// time: [`wants_to_send`](Self::wants_to_send) tells of it.
-    pub fn poll_at(&self) -> PollAt {
-        if self.is_closing() {
-            return self.lifecycle.poll_at();
-        }
-        self.lifecycle
-            .poll_at()
-            .min(self.ping.poll_at())
-            .min(
-                self.receive
-                    .poll_at(self.config.message_timeout, self.config.hold_back_limit),
-            )
-            .min(self.transmit.deadline(self.config.write_timeout).into())
-    }
-
-    /// A task to wake, now that what it waits for has happened. Call until `None`, after every lock is released if the
-    /// driver has locks.
-    pub fn next_wake(&mut self) -> Option<Waker> {
-        if self.is_closing() {
-            return self
-                .token
-                .retire()
-                .or_else(|| self.take_released_room_waiter())
-                .or_else(|| self.next_closing_wake());
-        }
-        if self.state() == State::Active
-            && !self.wants_to_send()
-            && let Some(waker) = self.token.grant()
-        {
-            return Some(waker);
-        }
-        self.next_flush_wake(self.transmit.pending() == 0)
-    }
-
-    /// Who waits for room has nothing to wait for: unless it is to complete the frame that it began.
-    fn take_released_room_waiter(&mut self) -> Option<Waker> {
-        let released = self.state() == State::Closed || !self.is_inside_frame();
-        released.then(|| self.room_waiter.take()).flatten()
-    }
-
-    fn next_closing_wake(&mut self) -> Option<Waker> {
-        let closed = self.state() == State::Closed;
-        let waker = if closed {
-            self.closed_waiter.take()
-        } else {
-            None
-        };
-        waker.or_else(|| self.next_flush_wake(closed || self.transmit.pending() == 0))
-    }
-
-    fn next_flush_wake(&mut self, ready: bool) -> Option<Waker> {
-        if self.flushing == 0 || !ready {
-            return None;
-        }
-        self.flushing = 0;
-        // Those after the first are found by the next call: the mask is rebuilt from who is still registered.
-        let mut woken = None;
-        for (subprotocol, waiter) in self.flush_waiters.iter_mut().enumerate() {
-            match woken {
-                None => woken = waiter.take(),
-                Some(_) => self.flushing |= 1 << subprotocol,
-            }
-        }
-        woken
-    }
-
-    /// The task that waits for room in the transmit ring, to be woken after bytes were taken.
-    pub fn take_room_waiter(&mut self) -> Option<Waker> {
-        self.room_waiter.take()
-    }
-
-    /// Ready with the cause once the session is closed.
-    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
-        match (self.state(), self.close_reason()) {
-            (State::Closed, Some(reason)) => Poll::Ready(reason),
-            _ => {
-                self.closed_waiter.register(cx);
-                Poll::Pending
-            }
-        }
-    }
 
     // ---- What there is to know ----
 

@@ -93,12 +93,13 @@ impl PingScheduler {
         }
     }
 
-    /// We stop taking bytes: the remote's answer cannot reach us, so the clock of its silence stands still.
+    /// We stop taking bytes, or a message is in progress: the remote's answer cannot reach us before that is over, so the
+    /// clock of its silence stands still.
     pub fn hold(&mut self, now: Instant) {
         self.held_since.get_or_insert(now);
     }
 
-    /// We take bytes again: the deadline moves by as long as it stood still.
+    /// The way is free again: the deadline moves by as long as it stood still.
     pub fn resume(&mut self, now: Instant) {
         if let Some(since) = self.held_since.take()
             && let State::AwaitingPong { deadline } = &mut self.state

@@ -42,10 +42,10 @@ impl ReceiveWatch {
         }
     }
 
-    /// Takes note of what a call to the receiver did. Returns `Some(true)` if holding back began with it, `Some(false)` if
-    /// it ended.
+    /// Takes note of what a call to the receiver did. Returns `Some(true)` if with it a message came to be in progress or
+    /// held back, behind which no Pong can reach us, and `Some(false)` if that ended.
     pub fn update(&mut self, now: Instant, received: Received) -> Option<bool> {
-        let was_held = self.held.is_some();
+        let was_busy = self.began.is_some();
         if received.messages > 0 || !received.partial {
             self.began = None;
         }
@@ -62,7 +62,8 @@ impl ReceiveWatch {
         if let Some(subprotocol) = received.held {
             self.held.get_or_insert((subprotocol, now));
         }
-        (was_held != self.held.is_some()).then_some(self.held.is_some())
+        let busy = self.began.is_some();
+        (was_busy != busy).then_some(busy)
     }
 
     /// Whether an inbox holds back.

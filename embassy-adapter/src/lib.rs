@@ -1,24 +1,34 @@
-//! devp2p sessions on any Embassy executor, over any network stack: `no_std`, no allocator.
+//! devp2p sessions on any Embassy executor, over any network stack: `no_std`, no allocator, no `unsafe`.
 //!
-//! What is here so far is the choice of transport: the two halves of a connection are [`embedded_io_async::Read`] and
-//! [`embedded_io_async::Write`], which every Embassy network stack implements, and [`Close`], for the one thing that these
-//! traits lack. The runner and the handles are still to come; until then a firmware drives
-//! [`devp2p_core::session::Session`] by itself.
+//! * [`Resources`]: all memory, for one `StaticCell`; [`new`] divides it.
+//! * [`Runner`]: drives one session at a time over the halves of a connection.
+//! * [`Peer`]: a copyable handle on the session; [`Subprotocol`]: one handle each, which outlives sessions and gives a
+//!   [`Guard`] for each.
+//!
+//! ```ignore
+//! static RESOURCES: StaticCell<Resources<'static, NoopRawMutex, 2, 8192, 1024, 512>> = StaticCell::new();
+//! let (mut runner, peer, [mut echo, sensor]) = devp2p_embassy::new(RESOURCES.init(Resources::new()), &KEY, LOCAL, Config::new())?;
+//! // One task: connect a socket, then
+//! let ended = runner.dial(remote, &mut rng, &mut reader, &mut writer).await;
+//! // Another task:
+//! let mut session = echo.session().await?;
+//! let message = session.read(&mut buffer).await?;
+//! session.write(1, &buffer[..message.length]).await?;
+//! ```
+//!
+//! The longest time that a session keeps the executor from its other tasks is one step of the handshake, a point
+//! multiplication or the recovery of a key; after each of them the runner yields.
 #![no_std]
 
-use embedded_io_async::Write;
+mod event;
+mod guard;
+mod peer;
+mod resources;
+mod runner;
+mod shared;
 
-/// Ends the sending direction of a connection whose receiving direction goes on.
-///
-/// A closing session says Disconnect, half-closes, and then reads to the end of the stream: dropped at once, the connection
-/// would be reset, and the reason lost with it.
-pub trait Close: Write {
-    /// Lets the transport send what was written, and then the end of the stream. Does not wait for the remote.
-    ///
-    /// Dropping the future loses nothing that was written; whether the end is announced is then open, and the call can be
-    /// repeated.
-    ///
-    /// # Errors
-    /// The transport's own, if the connection is gone already.
-    fn close_write(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
-}
+pub use event::PeerEvent;
+pub use guard::{Guard, Incoming, NotShared, ReadError, Reader, Subprotocol, Writer};
+pub use peer::{Info, Peer};
+pub use resources::{Resources, new};
+pub use runner::{Close, Ended, Runner};

@@ -16,7 +16,7 @@ pub(crate) struct Counters {
     dropped: AtomicU64,
 }
 
-/// What the [`Counters`] of one capability show.
+/// What the counters of one capability show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Traffic {
     /// Messages received.

@@ -7,6 +7,7 @@
 //! * [`memory`], [`throttle`], [`backoff`]: what bounds memory, inbound attempts and redials.
 //! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
+//! * [`node`]: listens and dials, and holds all sessions of a host.
 //! * [`events`], [`counters`]: what is told of sessions.
 
 pub mod backoff;
@@ -21,6 +22,7 @@ pub mod info;
 pub mod key_file;
 mod link;
 pub mod memory;
+pub mod node;
 mod offer;
 pub mod peer;
 mod progress;

@@ -3,8 +3,10 @@
 //! * [`pair`]: two [`endpoint`]s, a [`link`] with seeded faults in each direction, and a virtual clock.
 //! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`command`]: the `devp2p` program, built once.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
+pub mod command;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;

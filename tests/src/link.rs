@@ -124,8 +124,8 @@ impl Link {
             Chunking::Random(most) => n.min(1 + self.random.index(most)),
         };
         let next_stall = self.faults.stalls.first().map(|stall| stall.from);
-        let breaks = [next_stall, self.faults.cut];
-        for at in breaks.into_iter().flatten().filter(|at| *at > self.taken) {
+        let stalls = self.faults.stalls.iter().map(|stall| stall.from);
+        for at in stalls.chain(self.faults.cut).filter(|at| *at > self.taken) {
             n = n.min(usize::try_from(at - self.taken).unwrap_or(usize::MAX));
         }
         if n == 0 {

@@ -234,16 +234,23 @@ impl Node {
         };
     }
 
-    /// A task begins to write this message; several tasks of different subprotocols can write at once. Returns its number.
+    /// A task writes this message, after those that its subprotocol is still writing. Returns the task's number.
     pub fn write(&mut self, subprotocol: usize, code: u32, payload: &[u8]) -> usize {
         self.write_all(subprotocol, vec![(code, vec![payload.to_vec()])])
     }
 
-    /// A task begins to write these messages, each of several slices. Returns its number.
+    /// A task writes these messages, each of several slices, after those that its subprotocol is still writing. Returns the
+    /// task's number.
     pub fn write_all(&mut self, subprotocol: usize, messages: Vec<(u32, Vec<Vec<u8>>)>) -> usize {
         let queue = messages
             .into_iter()
             .map(|(code, slices)| (LocalCode(code), slices));
+        // A subprotocol has one place to wait in, so one task at a time.
+        let busy = |writer: &Writer| writer.subprotocol == subprotocol && !writer.queue.is_empty();
+        if let Some(index) = self.writers.iter().position(busy) {
+            self.writers[index].queue.extend(queue);
+            return index;
+        }
         self.writers.push(Writer {
             subprotocol,
             queue: queue.collect(),

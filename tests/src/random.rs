@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Random {
 
     /// A number below `end`, which is not zero.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.next_u64() % end
     }
 
     /// An index below `end`, which is not zero.
@@ -44,7 +44,7 @@ impl Random {
     /// Fills `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
+            let word = self.next_u64().to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
@@ -56,7 +56,7 @@ impl Random {
             let n = 1 + self.index(64);
             match self.below(3) {
                 0 => bytes.extend(self.bytes(n)),
-                1 => bytes.extend(std::iter::repeat_n(self.next() as u8, n)),
+                1 => bytes.extend(std::iter::repeat_n(self.next_u64() as u8, n)),
                 _ if bytes.is_empty() => bytes.push(0),
                 _ => {
                     let from = self.index(bytes.len());

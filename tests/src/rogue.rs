@@ -67,6 +67,8 @@ pub struct Rogue {
     opened: Option<usize>,
     /// The bodies of the frames that came, code and payload.
     pub frames: Vec<Vec<u8>>,
+    /// When each of them was whole.
+    pub times: Vec<Instant>,
     /// When the other side ended.
     pub ended: Option<Instant>,
     endings: VecDeque<Ending>,
@@ -102,6 +104,7 @@ impl Rogue {
             incoming: Vec::new(),
             opened: None,
             frames: Vec::new(),
+            times: Vec::new(),
             ended: None,
             endings: VecDeque::new(),
         }
@@ -155,6 +158,15 @@ impl Rogue {
         let frames = self.frames.iter();
         frames
             .filter_map(|frame| split(frame).map(|(code, n)| (code, &frame[n..])))
+            .collect()
+    }
+
+    /// When the frames with this code came.
+    pub fn times_of(&self, code: u64) -> Vec<Instant> {
+        let codes = self.messages();
+        let times = codes.iter().zip(&self.times);
+        times
+            .filter_map(|((c, _), at)| (*c == code).then_some(*at))
             .collect()
     }
 
@@ -299,7 +311,7 @@ impl Endpoint for Rogue {
         self.handshake.is_none() || self.gathered.len() < self.wanted
     }
 
-    fn handle_input(&mut self, _now: Instant, bytes: &mut [u8]) -> usize {
+    fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
         if self.handshake.is_some() {
             let n = bytes.len().min(self.wanted - self.gathered.len());
             self.gathered.extend(&bytes[..n]);
@@ -308,6 +320,7 @@ impl Endpoint for Rogue {
         }
         self.incoming.extend_from_slice(bytes);
         self.open_frames();
+        self.times.resize(self.frames.len(), now);
         bytes.len()
     }
 

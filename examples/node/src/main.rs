@@ -1,2 +1,83 @@
-//! The `devp2p` command.
-fn main() {}
+//! The `devp2p` command: keys, ping, listen, bench and demo.
+
+mod bench;
+mod demo;
+mod dial;
+mod failure;
+mod key;
+mod listen;
+mod logger;
+mod payload;
+mod ping;
+mod services;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::show::Output;
+
+/// A devp2p peer: the session of Ethereum nodes, with RLPx, Snappy and multiplexed subprotocols
+#[derive(Debug, Parser)]
+#[command(
+    name = "devp2p",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Arguments {
+    /// Print JSON, one object a line, also for errors
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log to standard error; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make or show a key and its enode
+    Key(key::Key),
+    /// Ask a node what it offers, and measure round trips of Ping
+    Ping(ping::Ping),
+    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT or SIGTERM
+    Listen(listen::Listen),
+    /// Run two nodes against each other and verify what arrives: the main job
+    Demo(demo::Demo),
+    /// Measure messages and bytes per second to a node that serves bench/1, and round trips
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logger::start(arguments.verbose);
+    let output = Output {
+        json: arguments.json,
+    };
+    let result = match &arguments.command {
+        Command::Key(args) => key::run(args, output),
+        Command::Ping(args) => ping::run(args, output),
+        Command::Listen(args) => listen::run(args, output),
+        Command::Demo(args) => demo::run(args, output),
+        Command::Bench(args) => bench::run(args, output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&failure, output);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(failure: &Failure, output: Output) {
+    eprintln!("{failure}");
+    if output.json {
+        // If nobody reads it, standard error has said it.
+        let _ = output.object(failure);
+    }
+}

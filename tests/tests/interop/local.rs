@@ -15,7 +15,7 @@ use devp2p_std::peer::PeerHandle;
 use devp2p_std::protocol::Protocol;
 use devp2p_std::session::{Candidate, Report, Session};
 use devp2p_tests::geth::{BOUND, Geth};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Begins a host with an identity of its own.
 pub(crate) fn host() -> Builder {
@@ -141,6 +141,32 @@ pub(crate) fn connect(dialler: Dialler, host: &Arc<Host>, geth: &Geth) -> Runnin
             session
         }
     }
+}
+
+/// Starts a session with a raw peer; its commands go on once the connection stands.
+pub(crate) fn connect_raw(dialler: Dialler, host: &Arc<Host>, geth: &Geth) -> Running {
+    match dialler {
+        Dialler::Us => {
+            geth.begin(json!({"cmd": "accept"}));
+            dial(host, geth)
+        }
+        Dialler::Them => {
+            let listening = Listening::new();
+            geth.begin(json!({"cmd": "connect", "enode": listening.enode(host)}));
+            listening.accept(host)
+        }
+    }
+}
+
+/// The reason with which a raw peer is turned away: in place of our Hello, or after it and then compressed.
+pub(crate) fn refusal(geth: &Geth) -> Value {
+    let mut message = geth.ok(json!({"cmd": "read"}));
+    if message["code"] == 0 {
+        geth.ok(json!({"cmd": "snappy", "on": true}));
+        message = geth.ok(json!({"cmd": "read"}));
+    }
+    assert_eq!(message["code"], 1, "{message}");
+    message["reason"].clone()
 }
 
 /// Makes two tests of each function: one in which we dial, one in which we are dialled.

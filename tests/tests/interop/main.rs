@@ -1,4 +1,12 @@
 //! Live sessions with go-ethereum.
+mod hostile;
+mod hostile_base;
+mod hostile_codes;
+mod hostile_end;
+mod hostile_frames;
+mod hostile_handshake;
+mod hostile_hello;
+mod hostile_snappy;
 mod local;
 mod polite_admission;
 mod polite_basics;
@@ -10,3 +18,4 @@ mod polite_payloads;
 mod polite_ping;
 mod polite_traffic;
 mod polite_version;
+mod program;

@@ -10,7 +10,10 @@ use devp2p_std::session::Session;
 use devp2p_tests::geth::Geth;
 use serde_json::json;
 
-use crate::local::{Dialler, Listening, Running, both_ways, connect, dial, echo, host, host_with};
+use crate::local::{
+    Dialler, Listening, Running, both_ways, connect, connect_raw, dial, echo, host, host_with,
+    refusal,
+};
 
 const TOO_MANY_PEERS: DisconnectReason = DisconnectReason::TOO_MANY_PEERS;
 
@@ -48,20 +51,10 @@ fn no_shared_capability_is_useless(dialler: Dialler) {
 fn they_are_useless_to_us(dialler: Dialler) {
     let geth = Geth::raw(&json!({}));
     let host = host_with([echo()]);
-    let listening = Listening::new();
-    let session = match dialler {
-        Dialler::Us => {
-            geth.begin(json!({"cmd": "accept"}));
-            dial(&host, &geth)
-        }
-        Dialler::Them => {
-            geth.begin(json!({"cmd": "connect", "enode": listening.enode(&host)}));
-            listening.accept(&host)
-        }
-    };
-    geth.ok(json!({"cmd": "session", "caps": [["echo", 2], ["other", 1]]}));
-    let read = geth.ok(json!({"cmd": "read_until_close"}));
-    assert_eq!(read["reason"], DisconnectReason::USELESS_PEER.0, "{read}");
+    let session = connect_raw(dialler, &host, &geth);
+    geth.ok(json!({"cmd": "handshake"}));
+    geth.ok(json!({"cmd": "hello", "caps": [["echo", 2], ["other", 1]]}));
+    assert_eq!(refusal(&geth), DisconnectReason::USELESS_PEER.0);
     geth.ok(json!({"cmd": "close"}));
     assert_eq!(session.report().reason, CloseReason::UselessPeer);
 }

@@ -88,7 +88,7 @@ fn a_disconnect_in_place_of_hello_is_read() {
         ("c104", 0x04),
         ("04", 0x04),
         ("0204c104", 0x04),
-        ("0100", 0x00),
+        ("010080", 0x00),
     ] {
         geth.begin(json!({"cmd": "connect", "enode": listening.enode(&host)}));
         let session = listening.accept(&host);

@@ -47,9 +47,15 @@ fn the_end_of_our_run_closure_is_told(dialler: Dialler) {
         ),
     ];
     for (run, reason) in cases {
-        let ends = Protocol::new("echo", 1, 2, run).expect("a valid name");
+        // Not before the session is active on both sides.
+        let ends = Protocol::new("echo", 1, 2, move |subprotocol| {
+            subprotocol.read()?;
+            run(subprotocol)
+        });
+        let ends = ends.expect("a valid name");
         let host = host_with([idle("bench", 1, 8), ends]);
         let session = connect(dialler, &host, &geth);
+        geth.ok(json!({"cmd": "send", "protocol": "echo", "code": 0}));
         let dropped = geth.event("peer_dropped");
         assert_eq!(dropped["reason"], reason.0, "{dropped}");
         assert_eq!(dropped["requested"], true);
@@ -93,7 +99,7 @@ fn the_end_of_their_run_closure_is_told(dialler: Dialler) {
 fn their_node_quits(dialler: Dialler) {
     let geth = Geth::peer(&json!({}));
     let session = connect(dialler, &host_with([echo()]), &geth);
-    session.peer();
+    geth.event("peer_added");
     geth.quit();
     let report = session.report();
     let expected = CloseReason::RemoteRequested(Some(DisconnectReason::CLIENT_QUITTING));

@@ -7,7 +7,9 @@ use devp2p_std::host::Host;
 use devp2p_tests::geth::Geth;
 use serde_json::json;
 
-use crate::local::{Dialler, Listening, both_ways, dial, dial_as, echo, host_with, is_broken};
+use crate::local::{
+    Dialler, Listening, both_ways, connect_raw, dial, dial_as, echo, host_with, is_broken, refusal,
+};
 
 /// Who does not have the key to our auth cannot read it, and hangs up.
 #[test]
@@ -45,21 +47,11 @@ both_ways!(the_identity_in_hello_is_not_that_of_the_handshake);
 fn the_identity_in_hello_is_not_that_of_the_handshake(dialler: Dialler) {
     let geth = Geth::raw(&json!({}));
     let host = host_with([echo()]);
-    let listening = Listening::new();
-    let session = match dialler {
-        Dialler::Us => {
-            geth.begin(json!({"cmd": "accept"}));
-            dial(&host, &geth)
-        }
-        Dialler::Them => {
-            geth.begin(json!({"cmd": "connect", "enode": listening.enode(&host)}));
-            listening.accept(&host)
-        }
-    };
-    geth.ok(json!({"cmd": "session", "id": host_with([]).id().to_string()}));
-    let read = geth.ok(json!({"cmd": "read_until_close"}));
+    let session = connect_raw(dialler, &host, &geth);
+    geth.ok(json!({"cmd": "handshake"}));
+    geth.ok(json!({"cmd": "hello", "id": host_with([]).id().to_string()}));
     let reason = DisconnectReason::UNEXPECTED_IDENTITY;
-    assert_eq!(read["reason"], reason.0, "{read}");
+    assert_eq!(refusal(&geth), reason.0);
     geth.ok(json!({"cmd": "close"}));
     let report = session.report();
     assert_eq!(report.reason, CloseReason::IdentityMismatch);

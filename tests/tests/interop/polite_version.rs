@@ -4,7 +4,7 @@ use devp2p_core::error::CloseReason;
 use devp2p_tests::geth::{Geth, fnv, random};
 use serde_json::json;
 
-use crate::local::{Dialler, Listening, both_ways, connect, dial, echo, host, host_with};
+use crate::local::{Dialler, both_ways, connect, connect_raw, echo, host, host_with};
 
 both_ways!(we_speak_version_4, they_speak_version_4);
 
@@ -35,17 +35,7 @@ fn we_speak_version_4(dialler: Dialler) {
 fn they_speak_version_4(dialler: Dialler) {
     let geth = Geth::raw(&json!({}));
     let host = host_with([echo()]);
-    let listening = Listening::new();
-    let session = match dialler {
-        Dialler::Us => {
-            geth.begin(json!({"cmd": "accept"}));
-            dial(&host, &geth)
-        }
-        Dialler::Them => {
-            geth.begin(json!({"cmd": "connect", "enode": listening.enode(&host)}));
-            listening.accept(&host)
-        }
-    };
+    let session = connect_raw(dialler, &host, &geth);
     let done = geth.ok(json!({"cmd": "session", "version": 4}));
     assert_eq!(done["snappy"], false);
     assert_eq!(done["hello"]["version"], 5);

@@ -1,4 +1,13 @@
 //! Two sessions over a seeded link, in virtual time.
+mod admission;
 mod causes;
+mod chunks;
+mod deadlines;
+mod faults;
+mod halves;
+mod ping;
+mod race;
 mod smoke;
+mod stall;
+mod versions;
 mod writes;

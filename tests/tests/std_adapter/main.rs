@@ -9,6 +9,8 @@ mod info;
 mod key_file;
 mod memory;
 mod memory_cap;
+mod node;
+mod node_schedule;
 mod session;
 mod session_admission;
 mod session_end;

@@ -1,0 +1,130 @@
+//! Deadlines, and the tasks to wake.
+
+use core::task::{Context, Poll, Waker};
+
+use super::Peer;
+use crate::error::CloseReason;
+use crate::lifecycle::State;
+use crate::time::{Instant, PollAt};
+use crate::watch::Late;
+
+impl<const N: usize> Peer<N> {
+    /// Asks for a Ping now rather than at the next interval.
+    pub fn request_ping(&mut self) {
+        self.ping.request();
+    }
+
+    /// Lets time pass: sends what is due, closes what is late.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.lifecycle.handle_timeout(now) {
+            self.close(now, CloseReason::HandshakeTimeout);
+        }
+        if self.is_closing() {
+            return;
+        }
+        if self
+            .transmit
+            .deadline(self.config.write_timeout)
+            .is_some_and(|at| at <= now)
+        {
+            return self.close(now, CloseReason::WriteTimeout);
+        }
+        match self.receive.check(
+            now,
+            self.config.message_timeout,
+            self.config.hold_back_limit,
+        ) {
+            Some(Late::Message) => return self.close(now, CloseReason::ReadTimeout),
+            Some(Late::Inbox(subprotocol)) => {
+                return self.close(now, CloseReason::Stalled { subprotocol });
+            }
+            None => {}
+        }
+        if self.ping.handle_timeout(now) {
+            self.close(now, CloseReason::PingTimeout);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. A control message that waits to be sent is not
+    /// time: [`wants_to_send`](Self::wants_to_send) tells of it.
+    pub fn poll_at(&self) -> PollAt {
+        if self.is_closing() {
+            return self.lifecycle.poll_at();
+        }
+        self.lifecycle
+            .poll_at()
+            .min(self.ping.poll_at())
+            .min(
+                self.receive
+                    .poll_at(self.config.message_timeout, self.config.hold_back_limit),
+            )
+            .min(self.transmit.deadline(self.config.write_timeout).into())
+    }
+
+    /// A task to wake, now that what it waits for has happened. Call until `None`, after every lock is released if the
+    /// driver has locks.
+    pub fn next_wake(&mut self) -> Option<Waker> {
+        if self.is_closing() {
+            return self
+                .token
+                .retire()
+                .or_else(|| self.take_released_room_waiter())
+                .or_else(|| self.next_closing_wake());
+        }
+        if self.state() == State::Active
+            && !self.wants_to_send()
+            && let Some(waker) = self.token.grant()
+        {
+            return Some(waker);
+        }
+        self.next_flush_wake(self.transmit.pending() == 0)
+    }
+
+    /// Who waits for room has nothing to wait for: unless it is to complete the frame that it began.
+    fn take_released_room_waiter(&mut self) -> Option<Waker> {
+        let released = self.state() == State::Closed || !self.is_inside_frame();
+        released.then(|| self.room_waiter.take()).flatten()
+    }
+
+    fn next_closing_wake(&mut self) -> Option<Waker> {
+        let closed = self.state() == State::Closed;
+        let waker = if closed {
+            self.closed_waiter.take()
+        } else {
+            None
+        };
+        waker.or_else(|| self.next_flush_wake(closed || self.transmit.pending() == 0))
+    }
+
+    fn next_flush_wake(&mut self, ready: bool) -> Option<Waker> {
+        if self.flushing == 0 || !ready {
+            return None;
+        }
+        self.flushing = 0;
+        // Those after the first are found by the next call: the mask is rebuilt from who is still registered.
+        let mut woken = None;
+        for (subprotocol, waiter) in self.flush_waiters.iter_mut().enumerate() {
+            match woken {
+                None => woken = waiter.take(),
+                Some(_) => self.flushing |= 1 << subprotocol,
+            }
+        }
+        woken
+    }
+
+    /// The task that waits for room in the transmit ring, to be woken after bytes were taken.
+    pub fn take_room_waiter(&mut self) -> Option<Waker> {
+        self.room_waiter.take()
+    }
+
+    /// Ready with the cause once the session is closed.
+    pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
+        match (self.state(), self.close_reason()) {
+            (State::Closed, Some(reason)) => Poll::Ready(reason),
+            _ => {
+                self.closed_waiter.register(cx);
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Drives one session at a time over the two halves of a connection.
+
+use core::future::poll_fn;
+use core::task::Poll;
+
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::hello::NodeId;
+use devp2p_core::rlpx::Entropy;
+use devp2p_core::session::Event;
+use devp2p_core::time::{Instant, PollAt};
+use devp2p_core::waiter::Waiter;
+use embassy_futures::join::join;
+use embassy_futures::select::{Either, select};
+use embassy_futures::yield_now;
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_time::Timer;
+use embedded_io_async::{Read, Write};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::event::PeerEvent;
+use crate::resources::CHUNK;
+use crate::shared::{Inner, Shared, Who};
+
+/// Ends the sending direction of a connection whose receiving direction goes on.
+///
+/// A closing session says Disconnect, half-closes, and then reads to the end of the stream: dropped at once, the connection
+/// would be reset, and the reason lost with it.
+pub trait Close: Write {
+    /// Lets the transport send what was written, and then the end of the stream. Does not wait for the remote.
+    ///
+    /// Dropping the future loses nothing that was written; whether the end is announced is then open, and the call can be
+    /// repeated.
+    ///
+    /// # Errors
+    /// The transport's own, if the connection is gone already.
+    fn close_write(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ended<R, W> {
+    /// Why.
+    pub reason: CloseReason,
+    /// The error of the reading half, if it had one.
+    pub read_error: Option<R>,
+    /// The error of the writing half, if it had one.
+    pub write_error: Option<W>,
+}
+
+/// Drives sessions, one at a time. It has to run for anything to happen.
+pub struct Runner<'a, M: RawMutex, const N: usize> {
+    shared: &'a Shared<'a, M, N>,
+    input: &'a mut [u8; CHUNK],
+    output: &'a mut [u8; CHUNK],
+}
+
+impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
+    pub(crate) fn new(
+        shared: &'a Shared<'a, M, N>,
+        input: &'a mut [u8; CHUNK],
+        output: &'a mut [u8; CHUNK],
+    ) -> Self {
+        Self {
+            shared,
+            input,
+            output,
+        }
+    }
+
+    /// Runs one session with `remote` over a connection that we dialled, to its end. `rng` gives
+    /// [`Entropy::LENGTH`] bytes.
+    ///
+    /// Dropping the future ends the session without a Disconnect; the halves may then be in the middle of a frame, so the
+    /// connection is to be dropped too.
+    pub async fn dial<R: Read, W: Close>(
+        &mut self,
+        remote: NodeId,
+        rng: &mut impl CryptoRng,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Ended<R::Error, W::Error> {
+        self.run(Some(remote), rng, reader, writer, |_| Ok(()))
+            .await
+    }
+
+    /// Runs one session with whoever dialled us, to its end. `admit` is asked once the remote has proved its identity; its
+    /// reason is said in place of Hello.
+    ///
+    /// Dropping the future: as [`dial`](Self::dial).
+    pub async fn accept<R: Read, W: Close>(
+        &mut self,
+        rng: &mut impl CryptoRng,
+        reader: &mut R,
+        writer: &mut W,
+        admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
+    ) -> Ended<R::Error, W::Error> {
+        self.run(None, rng, reader, writer, admit).await
+    }
+
+    async fn run<R: Read, W: Close>(
+        &mut self,
+        remote: Option<NodeId>,
+        rng: &mut impl CryptoRng,
+        reader: &mut R,
+        writer: &mut W,
+        admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
+    ) -> Ended<R::Error, W::Error> {
+        let shared = self.shared;
+        let mut bytes = Zeroizing::new([0; Entropy::LENGTH]);
+        rng.fill_bytes(&mut *bytes);
+        with(shared, |inner, now| {
+            let entropy = Entropy::new(&bytes);
+            match remote {
+                Some(remote) => inner.session.start_dial(remote, entropy, now),
+                None => inner.session.start_accept(entropy, now),
+            }
+        })
+        .await;
+        drop(bytes);
+        let abort = Abort(shared);
+        let (mut read_error, mut write_error) = (None, None);
+        let transport = join(
+            read_loop(shared, self.input, reader, &mut read_error),
+            write_loop(shared, self.output, writer, &mut write_error),
+        );
+        // The transport's loops never end: they are dropped with the session that has ended.
+        let reason = match select(drive_loop(shared, admit), transport).await {
+            Either::First(reason) => reason,
+            Either::Second(((), ())) => CloseReason::Transport(TransportError::Io),
+        };
+        core::mem::forget(abort);
+        Ended {
+            reason,
+            read_error,
+            write_error,
+        }
+    }
+}
+
+/// Ends the session if the runner's future is dropped inside it.
+struct Abort<'s, 'a, M: RawMutex, const N: usize>(&'s Shared<'a, M, N>);
+
+impl<M: RawMutex, const N: usize> Drop for Abort<'_, '_, M, N> {
+    fn drop(&mut self) {
+        self.0.try_with(|inner, now| {
+            inner.session.handle_end(now, TransportError::Io);
+        });
+    }
+}
+
+async fn with<'a, M: RawMutex, const N: usize, R>(
+    shared: &Shared<'a, M, N>,
+    f: impl FnOnce(&mut Inner<'a, N>, Instant) -> R,
+) -> R {
+    with_as(Who::Runner, shared, f).await
+}
+
+async fn with_as<'a, M: RawMutex, const N: usize, R>(
+    who: Who,
+    shared: &Shared<'a, M, N>,
+    f: impl FnOnce(&mut Inner<'a, N>, Instant) -> R,
+) -> R {
+    let mut f = Some(f);
+    poll_fn(|cx| {
+        shared.poll_with(who, cx, |inner, now, _| match f.take() {
+            Some(f) => Poll::Ready(f(inner, now)),
+            None => Poll::Pending,
+        })
+    })
+    .await
+}
+
+/// Polls the session: handshake steps, deadlines, control messages, events. Returns when the session is closed.
+async fn drive_loop<M: RawMutex, const N: usize>(
+    shared: &Shared<'_, M, N>,
+    mut admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
+) -> CloseReason {
+    loop {
+        let (event, at) = with_as(Who::Drive, shared, |inner, now| {
+            let event = inner.session.poll(now);
+            match event {
+                Some(Event::Authenticated(id)) => match admit(id) {
+                    Ok(()) => inner.session.admit(),
+                    Err(reason) => inner.session.reject(now, reason),
+                },
+                Some(Event::Active) => inner.generation = inner.generation.wrapping_add(1),
+                Some(Event::Closed(reason)) => inner.ended = reason,
+                Some(Event::HalfClose) | None => {}
+            }
+            (event, inner.session.poll_at())
+        })
+        .await;
+        match event {
+            Some(Event::Active) => announce(shared).await,
+            Some(Event::HalfClose) => shared.output.signal(()),
+            Some(Event::Closed(reason)) => {
+                shared.tell(PeerEvent::Dropped(reason));
+                return reason;
+            }
+            Some(Event::Authenticated(_)) => {}
+            None => match at {
+                // One step of the handshake is done: others first.
+                PollAt::Now => yield_now().await,
+                PollAt::Idle => shared.drive.wait().await,
+                PollAt::At(at) => {
+                    let at = embassy_time::Instant::from_micros(at.as_micros());
+                    select(Timer::at(at), shared.drive.wait()).await;
+                }
+            },
+        }
+    }
+}
+
+/// Tells everyone who waits that the session is active.
+async fn announce<M: RawMutex, const N: usize>(shared: &Shared<'_, M, N>) {
+    let remote = with(shared, |inner, _| inner.session.peer().remote()).await;
+    if let Some(remote) = remote {
+        shared.tell(PeerEvent::Added(remote.id));
+    }
+    loop {
+        let waker = with(shared, |inner, _| {
+            inner.starts.iter_mut().find_map(Waiter::take)
+        })
+        .await;
+        match waker {
+            Some(waker) => waker.wake(),
+            None => return,
+        }
+    }
+}
+
+/// Passes what arrives to the session, until the end of the stream.
+async fn read_loop<M: RawMutex, const N: usize, R: Read>(
+    shared: &Shared<'_, M, N>,
+    buffer: &mut [u8; CHUNK],
+    reader: &mut R,
+    error: &mut Option<R::Error>,
+) {
+    loop {
+        let length = match reader.read(buffer).await {
+            Ok(0) => return end(shared, TransportError::EndOfStream).await,
+            Ok(length) => length,
+            Err(read_error) => {
+                *error = Some(read_error);
+                return end(shared, TransportError::Io).await;
+            }
+        };
+        let mut consumed = 0;
+        while let Some(rest) = buffer.get_mut(consumed..length).filter(|r| !r.is_empty()) {
+            let (n, wants) = with(shared, |inner, now| {
+                let n = inner.session.handle_input(now, rest);
+                (n, inner.session.wants_input())
+            })
+            .await;
+            consumed += n;
+            if n == 0 && !wants {
+                shared.input.wait().await;
+            }
+        }
+    }
+}
+
+/// Writes what the session holds, and ends the sending direction when everything is said.
+async fn write_loop<M: RawMutex, const N: usize, W: Close>(
+    shared: &Shared<'_, M, N>,
+    buffer: &mut [u8; CHUNK],
+    writer: &mut W,
+    error: &mut Option<W::Error>,
+) {
+    let result = async {
+        loop {
+            let (length, is_said) = with(shared, |inner, _| {
+                let output = inner.session.output();
+                let length = output.len().min(CHUNK);
+                for (to, from) in buffer.iter_mut().zip(output) {
+                    *to = *from;
+                }
+                (length, inner.session.is_said())
+            })
+            .await;
+            match buffer.get(..length) {
+                Some(bytes) if length > 0 => {
+                    let n = writer.write(bytes).await?;
+                    with(shared, |inner, now| inner.session.consume_output(now, n)).await;
+                }
+                _ if is_said => return writer.close_write().await,
+                _ => {
+                    writer.flush().await?;
+                    shared.output.wait().await;
+                }
+            }
+        }
+    };
+    if let Err(write_error) = result.await {
+        *error = Some(write_error);
+        end(shared, TransportError::Io).await;
+    }
+}
+
+async fn end<M: RawMutex, const N: usize>(shared: &Shared<'_, M, N>, error: TransportError) {
+    with(shared, |inner, now| inner.session.handle_end(now, error)).await;
+    // The drive loop finds the session closed and drops us.
+    core::future::pending().await
+}

@@ -1,0 +1,102 @@
+//! One session with another node, for the commands that dial.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::CloseReason;
+use devp2p_std::enode::{Enode, EnodeError};
+use devp2p_std::peer::PeerHandle;
+use devp2p_std::session::{Report, Session};
+
+use crate::failure::Failure;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A TCP connection, and how long it took.
+pub(crate) struct Connected {
+    pub(crate) stream: TcpStream,
+    pub(crate) addr: SocketAddr,
+    pub(crate) took: Duration,
+}
+
+/// Connects to the first address of `enode` that answers.
+pub(crate) fn connect(enode: &Enode) -> Result<Connected, Failure> {
+    let addrs = enode.to_socket_addrs().map_err(|error| {
+        Failure::new(
+            format_args!("no address for {}: {error}", enode.host),
+            "a host and a TCP port that can be dialled",
+            "check the part of the enode after the @",
+        )
+    })?;
+    let mut last = io::Error::other("the name has no address");
+    for addr in addrs {
+        let began = Instant::now();
+        match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                return Ok(Connected {
+                    stream,
+                    addr,
+                    took: began.elapsed(),
+                });
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(Failure::new(
+        format_args!("no connection to {}:{}: {last}", enode.host, enode.tcp),
+        "a node that listens there",
+        "check host and port, and that the node runs; `devp2p listen` starts one here",
+    ))
+}
+
+/// A session that became active.
+pub(crate) struct Active {
+    pub(crate) peer: PeerHandle,
+    running: JoinHandle<Report>,
+}
+
+/// Runs `session` in a thread until it is active.
+pub(crate) fn open(session: Session) -> Result<Active, Failure> {
+    let (sender, active) = mpsc::channel();
+    let running = thread::Builder::new()
+        .name("devp2p-session".to_owned())
+        .spawn(move || {
+            session.run_with(|candidate| {
+                if let Some(peer) = &candidate.peer {
+                    // Nobody waits only if the command gave up.
+                    let _ = sender.send(peer.clone());
+                }
+                Ok(())
+            })
+        })
+        .map_err(|error| Failure::system("no thread for the session", error))?;
+    match active.recv() {
+        Ok(peer) => Ok(Active { peer, running }),
+        Err(_) => Err(Failure::session(join(running).reason)),
+    }
+}
+
+impl Active {
+    /// Ends the session as quitting, unless it ended before, and waits for its threads.
+    pub(crate) fn close(self) -> CloseReason {
+        self.peer.disconnect(DisconnectReason::CLIENT_QUITTING);
+        join(self.running).reason
+    }
+}
+
+fn join(running: JoinHandle<Report>) -> Report {
+    match running.join() {
+        Ok(report) => report,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Reads an enode for the command line.
+pub(crate) fn parse_enode(text: &str) -> Result<Enode, EnodeError> {
+    text.parse()
+}

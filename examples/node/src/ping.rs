@@ -1,0 +1,197 @@
+//! `devp2p ping`: is a node alive, what does it offer, how far is it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use devp2p_core::config::Config;
+use devp2p_core::hello::Hello;
+use devp2p_std::enode::Enode;
+use devp2p_std::handle::Subprotocol;
+use devp2p_std::host::Host;
+use devp2p_std::peer::PeerHandle;
+use devp2p_std::protocol::{self, Protocol};
+use devp2p_std::session::Session;
+use serde_json::json;
+
+use crate::dial::{self, parse_enode};
+use crate::failure::Failure;
+use crate::services::discard;
+use crate::show::{Output, duration, paint, short_id};
+
+/// Between two Pings: some peers end a session whose Pings come faster.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How often it is looked whether a Pong came; the round trip itself is measured where the Pong arrives.
+const LOOK: Duration = Duration::from_millis(2);
+/// Message codes of a protocol about which nothing is known: more than any that is in use.
+const CODES: u32 = 64;
+/// The largest message that is kept until it is discarded; larger ones are skipped as they arrive.
+const MESSAGE_LIMIT: u32 = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    /// The enode URL of the node, as `devp2p listen` or go-ethereum prints it
+    #[arg(value_parser = parse_enode)]
+    enode: Enode,
+    /// How many Pings, 2 s apart
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+}
+
+pub(crate) fn run(args: &Ping, output: Output) -> Result<(), Failure> {
+    let mut config = Config::new();
+    // Whatever the remote offers, it is worth a Ping.
+    config.require_shared = false;
+    let host = Host::builder(crate::key::load(None)?)
+        .config(config)
+        .build()
+        .map_err(|error| Failure::system("no host", error))?;
+    let connected = dial::connect(&args.enode)?;
+    if !output.json {
+        output.line(&format!(
+            "ping {} at {}",
+            short_id(&args.enode.id),
+            connected.addr
+        ))?;
+    }
+    let began = Instant::now();
+    let session = Session::dial(&host, connected.stream, args.enode.id)
+        .map_err(|error| Failure::system("no session over this connection", error))?
+        .learn(same_as);
+    let active = dial::open(session)?;
+    let took = began.elapsed();
+    let peer = active.peer.clone();
+    if !output.json {
+        show_remote(&output, &peer, connected.took, took)?;
+    }
+
+    let mut round_trips = Vec::new();
+    for number in 1..=args.count {
+        let Some(round_trip) = ping_once(&peer) else {
+            break;
+        };
+        round_trips.push(round_trip);
+        if !output.json {
+            output.line(&format!("  pong {number:<3}  {:>10}", duration(round_trip)))?;
+        }
+        if number < args.count && !pause(&peer) {
+            break;
+        }
+    }
+    let ended = peer.close_reason();
+    active.close();
+
+    if round_trips.is_empty()
+        && let Some(reason) = ended
+    {
+        return Err(Failure::session(reason));
+    }
+    if output.json {
+        return output.object(&json!({
+            "enode": args.enode.to_string(),
+            "client": peer.client_name(),
+            "p2p_version": peer.version(),
+            "capabilities": peer.capabilities(),
+            "offered": names(&peer),
+            "tcp_us": connected.took.as_micros() as u64,
+            "hello_us": took.as_micros() as u64,
+            "rtt_us": round_trips.iter().map(|rtt| rtt.as_micros() as u64).collect::<Vec<_>>(),
+            "ended": ended.map(|reason| reason.to_string()),
+        }));
+    }
+    summary(&output, &mut round_trips)?;
+    if let Some(reason) = ended {
+        let line = format!("then the session ended: {reason}");
+        output.line(&paint().dim(&line))?;
+    }
+    Ok(())
+}
+
+/// Protocols that are named as those of the remote, so that it keeps us, and read whatever it says.
+fn same_as(hello: &Hello<'_>) -> Vec<Protocol> {
+    let named = |name: &[u8], version: u64| {
+        let name = std::str::from_utf8(name).ok()?;
+        let version = version.try_into().ok()?;
+        let protocol = Protocol::new(name, version, CODES, read_on).ok()?;
+        Some(protocol.message_limit(MESSAGE_LIMIT))
+    };
+    hello
+        .capabilities()
+        .filter_map(|capability| named(capability.name, capability.version))
+        .collect()
+}
+
+fn read_on(subprotocol: &mut Subprotocol) -> Result<(), protocol::Failure> {
+    discard(subprotocol);
+    Ok(())
+}
+
+/// One Ping; `None` if the session ended before its Pong.
+fn ping_once(peer: &PeerHandle) -> Option<Duration> {
+    let before = peer.pongs();
+    peer.ping();
+    loop {
+        if peer.pongs() != before {
+            return peer.round_trip();
+        }
+        if peer.close_reason().is_some() {
+            return None;
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Waits for the next Ping; false if the session ended meanwhile.
+fn pause(peer: &PeerHandle) -> bool {
+    let until = Instant::now() + INTERVAL;
+    while Instant::now() < until {
+        if peer.close_reason().is_some() {
+            return false;
+        }
+        thread::sleep(LOOK * 10);
+    }
+    true
+}
+
+fn names(peer: &PeerHandle) -> Vec<String> {
+    peer.shared().iter().map(ToString::to_string).collect()
+}
+
+fn show_remote(
+    output: &Output,
+    peer: &PeerHandle,
+    tcp: Duration,
+    hello: Duration,
+) -> Result<(), Failure> {
+    let list = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names => names.join("  "),
+    };
+    output.line(&format!("  client        {}", peer.client_name()))?;
+    output.line(&format!("  p2p version   {}", peer.version()))?;
+    output.line(&format!("  capabilities  {}", list(peer.capabilities())))?;
+    output.line(&format!("  in session    {}", list(&names(peer))))?;
+    output.line(&format!(
+        "  set up in     {} (TCP {}, handshake and Hello {})",
+        duration(tcp + hello),
+        duration(tcp),
+        duration(hello)
+    ))?;
+    output.line("")
+}
+
+fn summary(output: &Output, round_trips: &mut [Duration]) -> Result<(), Failure> {
+    round_trips.sort_unstable();
+    let count = round_trips.len();
+    let median = round_trips
+        .get(count.saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default();
+    let (least, most) = (round_trips.first(), round_trips.last());
+    output.line(&format!(
+        "\n{count} answered; round trip: least {}, median {}, most {}",
+        duration(least.copied().unwrap_or_default()),
+        duration(median),
+        duration(most.copied().unwrap_or_default()),
+    ))
+}

@@ -1,0 +1,78 @@
+//! `devp2p demo`, between two nodes of the program.
+use crate::run::{assert_explained, run};
+
+const CHECKS: [&str; 9] = [
+    "identity",
+    "codes",
+    "echo",
+    "bench",
+    "chat",
+    "at once",
+    "no loss",
+    "ping",
+    "disconnect",
+];
+
+#[test]
+fn the_demo_verifies_everything_and_says_so_in_plain_lines() {
+    let ended = run(&["demo", "--seconds", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("verified 9 of 9"), "{ended:?}");
+    for check in CHECKS {
+        assert!(
+            ended.out.contains(&format!("✓ {check}")),
+            "{check}: {ended:?}"
+        );
+    }
+    // No terminal, so no colours and nothing that moves.
+    assert!(
+        !ended.out.contains(['\x1b', '\r']) && !ended.err.contains(['\x1b', '\r']),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_demo_as_json_is_one_object_with_its_numbers() {
+    let ended = run(&["--json", "demo", "--seconds", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err, "");
+    let json = ended.json();
+    assert_eq!(json["ok"], true);
+    let checks = json["checks"].as_array().expect("a list");
+    let names: Vec<_> = checks
+        .iter()
+        .map(|check| check["name"].as_str().expect("text"))
+        .collect();
+    assert_eq!(names, CHECKS);
+    assert!(checks.iter().all(|check| check["ok"] == true), "{json}");
+    let protocols = json["protocols"].as_array().expect("a list");
+    let offsets: Vec<_> = protocols
+        .iter()
+        .map(|p| (p["protocol"].as_str(), p["offset"].as_u64()))
+        .collect();
+    assert_eq!(
+        offsets,
+        [
+            (Some("bench/1"), Some(16)),
+            (Some("chat/1"), Some(24)),
+            (Some("echo/1"), Some(25))
+        ]
+    );
+    assert!(
+        protocols
+            .iter()
+            .all(|p| p["messages_in"].as_u64() > Some(0)),
+        "{json}"
+    );
+    assert!(
+        json["bench"]["messages_per_second"].as_f64() > Some(0.0),
+        "{json}"
+    );
+}
+
+#[test]
+fn a_missing_go_ethereum_peer_is_an_error_that_says_where_it_was_looked_for() {
+    let ended = run(&["--json", "demo", "--geth", "--geth-dir", "no-such-folder"]);
+    assert_explained(&ended, "no-such-folder");
+    assert!(ended.json()["advice"].is_string());
+}

@@ -1,0 +1,112 @@
+//! Runs the program and reads what it prints.
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use devp2p_tests::command::devp2p;
+use serde_json::Value;
+
+/// How one run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Exit status; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Standard output as one JSON object.
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.out.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.out).expect("JSON")
+    }
+}
+
+fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
+    let mut command = Command::new(devp2p());
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ended {
+    Ended::of(command(arguments).output().expect("the program runs"))
+}
+
+/// A `devp2p listen` on a free port, until it is told to end.
+pub(crate) struct Listening {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// Its first line.
+    pub(crate) first: String,
+}
+
+impl Listening {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut all = vec!["listen", "--addr", "127.0.0.1:0"];
+        all.extend(arguments);
+        let mut child = command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut out = BufReader::new(child.stdout.take().expect("its output"));
+        let mut first = String::new();
+        out.read_line(&mut first).expect("a first line");
+        Self {
+            child,
+            out,
+            first: first.trim_end().to_owned(),
+        }
+    }
+
+    /// Sends a signal and waits for the end. The output is without the first line.
+    pub(crate) fn end(mut self, signal: &str) -> Ended {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.expect("kill runs").success());
+        let mut out = String::new();
+        self.out.read_to_string(&mut out).expect("its output");
+        let mut err = String::new();
+        let stderr = self.child.stderr.as_mut().expect("its errors");
+        stderr.read_to_string(&mut err).expect("its errors");
+        let status = self.child.wait().expect("its status");
+        Ended {
+            code: status.code(),
+            out,
+            err,
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Only after a test that failed is it still there.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An error says what happened, what was expected and what to do, in three lines, the last.
+#[track_caller]
+pub(crate) fn assert_explained(ended: &Ended, what: &str) {
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let lines: Vec<_> = ended.err.lines().collect();
+    let lines = &lines[lines.len().saturating_sub(3)..];
+    assert_eq!(lines.len(), 3, "{ended:?}");
+    assert!(
+        lines[0].starts_with("error: ") && lines[0].contains(what),
+        "{ended:?}"
+    );
+    assert!(lines[1].starts_with("  expected: "), "{ended:?}");
+    assert!(lines[2].starts_with("  to do: "), "{ended:?}");
+}
