@@ -7,6 +7,8 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod boot;
+pub mod drive;
 pub mod line;
 pub mod node;
 pub mod protocols;

@@ -286,6 +286,11 @@ impl<'a, const N: usize> Line<'a, N> {
         }
     }
 
+    /// Whether a reply was begun and is not sealed whole.
+    pub fn is_replying(&self) -> bool {
+        self.replying.is_some()
+    }
+
     fn continue_reply(&mut self, now: Instant) {
         let Some(subprotocol) = self.replying else {
             return;
@@ -349,7 +354,8 @@ impl<'a, const N: usize> Line<'a, N> {
         self.sender.fill();
         self.continue_reply(now);
         self.say(now);
-        if !self.was_active && self.peer.remote().is_some() && self.peer.state() == State::Active {
+        // A session can be over before its beginning was told.
+        if !self.was_active && !self.peer.shared().is_empty() {
             self.was_active = true;
             return Some(Event::Active);
         }

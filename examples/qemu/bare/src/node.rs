@@ -54,6 +54,8 @@ pub struct Node<'a> {
     number: u32,
     /// An oversize message that `sensor/1` is still to report.
     oversize: Option<u32>,
+    /// Bytes of the reply that was begun.
+    replying: Option<u32>,
 }
 
 impl<'a> Node<'a> {
@@ -76,6 +78,7 @@ impl<'a> Node<'a> {
             next_reading: now,
             number: 0,
             oversize: None,
+            replying: None,
         })
     }
 
@@ -93,7 +96,7 @@ impl<'a> Node<'a> {
                 return Some(Some(News::Active));
             }
             Some(Event::Closed(reason)) => {
-                self.oversize = None;
+                (self.oversize, self.replying) = (None, None);
                 let expected = matches!(
                     reason,
                     CloseReason::Local(_)
@@ -122,6 +125,10 @@ impl<'a> Node<'a> {
     }
 
     fn echo(&mut self, now: Instant) -> Option<News> {
+        if self.replying.is_some() && !self.line.is_replying() {
+            let length = self.replying.take()?;
+            return Some(News::Echoed { length });
+        }
         let message = self.line.peek(ECHO)?;
         let (code, length) = (message.meta.code, message.meta.length);
         if message.is_oversize() {
@@ -137,8 +144,14 @@ impl<'a> Node<'a> {
             return None;
         }
         match self.line.poll_reply(now, ECHO, ECHO_REPLY) {
-            Poll::Ready(Ok(true)) => Some(News::Echoed { length }),
-            _ => None,
+            Poll::Ready(Ok(true)) => {
+                self.replying = None;
+                Some(News::Echoed { length })
+            }
+            _ => {
+                self.replying = self.line.is_replying().then_some(length);
+                None
+            }
         }
     }
 
