@@ -21,14 +21,19 @@
 #![no_std]
 
 mod event;
-mod guard;
 mod peer;
+mod reader;
 mod resources;
 mod runner;
 mod shared;
+mod subprotocol;
+mod waiters;
+mod writer;
 
-pub use event::PeerEvent;
-pub use guard::{Guard, Incoming, NotShared, ReadError, Reader, Subprotocol, Writer};
-pub use peer::{Info, Peer};
+pub use event::{Events, Lagged, PeerEvent};
+pub use peer::{Counters, Info, Peer};
+pub use reader::{Incoming, ReadError, Reader};
 pub use resources::{Resources, new};
 pub use runner::{Close, Ended, Runner};
+pub use subprotocol::{Guard, NotShared, Subprotocol};
+pub use writer::Writer;
