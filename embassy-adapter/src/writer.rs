@@ -29,7 +29,8 @@ impl<'a, M: RawMutex, const N: usize> Writer<'a, M, N> {
     /// Writes one message: waits for the write token and for room, and seals. `Ok` means sealed, in order.
     ///
     /// Dropping the future before a byte of the frame is sealed loses nothing but the message. After it, the session ends
-    /// as abandoned, since nothing can follow half a frame.
+    /// as abandoned, since nothing can follow half a frame. A `select` that drops the write it did not choose uses
+    /// [`poll_write`](Self::poll_write), which goes on where it was.
     ///
     /// # Errors
     /// [`WriteError::Closed`], [`WriteError::InvalidCode`] or [`WriteError::TooLarge`]: the message was not sent.

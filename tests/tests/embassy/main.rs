@@ -1,0 +1,3 @@
+//! The Embassy adapter: two peers over a connection in memory, in virtual time.
+
+mod basics;
