@@ -39,6 +39,23 @@ struct Slot {
     polls: u64,
 }
 
+impl Slot {
+    /// Polls it; false if it is done.
+    fn poll(&mut self) -> bool {
+        let Some(future) = &mut self.future else {
+            return false;
+        };
+        self.flag.0.store(false, Ordering::SeqCst);
+        self.polls += 1;
+        let waker = Waker::from(Arc::clone(&self.flag));
+        let mut cx = Context::from_waker(&waker);
+        if future.as_mut().poll(&mut cx).is_ready() {
+            self.future = None;
+        }
+        true
+    }
+}
+
 /// A task, and what it returns.
 pub struct Task<T> {
     index: usize,
@@ -113,6 +130,12 @@ impl Sim {
         self.slots.iter().map(|slot| slot.polls).sum()
     }
 
+    /// Polls one task if its waker fired; whether it did.
+    pub fn poll_once<T>(&mut self, task: &Task<T>) -> bool {
+        let slot = &mut self.slots[task.index];
+        slot.flag.0.load(Ordering::SeqCst) && slot.poll()
+    }
+
     /// Does everything that can be done at this instant.
     ///
     /// # Panics
@@ -124,23 +147,11 @@ impl Sim {
             let mut any = false;
             for at in 0..self.slots.len() {
                 let slot = &mut self.slots[at];
-                let Some(future) = &mut slot.future else {
-                    continue;
-                };
-                if !slot.flag.0.swap(false, Ordering::SeqCst) {
+                if !slot.flag.0.load(Ordering::SeqCst) || !slot.poll() {
                     continue;
                 }
                 any = true;
                 polls += 1;
-                slot.polls += 1;
-                let waker = Waker::from(Arc::clone(&slot.flag));
-                if future
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_ready()
-                {
-                    slot.future = None;
-                }
                 if polls + 40 > MAX_POLLS {
                     last.push(self.slots[at].name.clone());
                 }
