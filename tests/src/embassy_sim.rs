@@ -224,32 +224,35 @@ impl Sim {
     }
 }
 
-/// Polls a future up to `n` times and then drops it: `None` if it was not ready by then. With `n` of zero it is dropped
-/// unpolled.
+/// When a future that was polled often enough is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drops {
+    /// At once.
+    Now,
+    /// When it is woken: what it was given meanwhile was given in vain.
+    Woken,
+}
+
+/// Polls a future up to `n` times and then drops it at that await point: `None` if it was not ready by then. With `n` of
+/// zero it is dropped unpolled.
 pub async fn poll_times<F: Future>(n: usize, future: F) -> Option<F::Output> {
-    let mut future = Some(Box::pin(future));
+    poll_and_drop(n, Drops::Now, future).await
+}
+
+/// As [`poll_times`], dropped as `drops` says.
+pub async fn poll_and_drop<F: Future>(n: usize, drops: Drops, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
     let mut polled = 0;
     poll_fn(move |cx| {
-        if polled == n {
-            future = None;
-            return Poll::Ready(None);
-        }
-        let Some(inner) = &mut future else {
-            return Poll::Pending;
-        };
-        polled += 1;
-        match inner.as_mut().poll(cx) {
-            Poll::Ready(value) => {
-                future = None;
-                Poll::Ready(Some(value))
+        if polled < n {
+            polled += 1;
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => return Poll::Ready(Some(value)),
+                Poll::Pending if polled < n || drops == Drops::Woken => return Poll::Pending,
+                Poll::Pending => {}
             }
-            // The last poll was in vain: dropped at this await point.
-            Poll::Pending if polled == n => {
-                future = None;
-                Poll::Ready(None)
-            }
-            Poll::Pending => Poll::Pending,
         }
+        Poll::Ready(None)
     })
     .await
 }

@@ -268,6 +268,7 @@ fn a_runner_dropped_at_any_await_point_ends_the_session_and_runs_the_next() {
         }
         // The handles are as good as new.
         let before = *asked.borrow();
+        assert!(before > 0, "some of them were active");
         let run = nodes.session(|_| ());
         let checks = async {
             while *asked.borrow() < before + 10 {

@@ -2,5 +2,6 @@
 
 mod again;
 mod basics;
+mod drops;
 mod ends;
 mod idle;
