@@ -45,6 +45,8 @@ struct State {
     broken: bool,
     /// Nothing more is taken, nor given.
     stalled: bool,
+    /// What is written is not read.
+    unread: bool,
     /// Writes answer zero.
     refuses: bool,
     /// Bytes taken in all, and after how many the direction breaks or ends.
@@ -112,6 +114,11 @@ impl Wire {
     /// Nothing moves any more, or everything again.
     pub fn stall(&self, stalled: bool) {
         self.change(|state| state.stalled = stalled);
+    }
+
+    /// What is written is not read any more, or again.
+    pub fn leave_unread(&self, unread: bool) {
+        self.change(|state| state.unread = unread);
     }
 
     /// Writes answer zero bytes from now on.
@@ -204,7 +211,7 @@ impl Read for PipeReader {
                 return Poll::Ready(Err(Broken));
             }
             let n = buffer.len().min(state.chunk).min(state.bytes.len());
-            if state.stalled || (n == 0 && !state.ended) {
+            if state.stalled || state.unread || (n == 0 && !state.ended) {
                 state.reader = Some(cx.waker().clone());
                 return Poll::Pending;
             }

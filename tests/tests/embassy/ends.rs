@@ -530,3 +530,21 @@ fn what_came_with_the_end_is_still_given_to_a_task_that_was_slow() {
     assert_eq!(text, Ok(Some(b"last words".to_vec())));
     assert_eq!(end, Err(ReadError::Closed(reason)));
 }
+
+#[test]
+fn what_is_sealed_goes_out_though_the_transport_waits_for_an_acknowledgement() {
+    let Active {
+        mut sim,
+        a: _a,
+        b: _b,
+        sides: [mut side, _other],
+        wires: [there, _],
+    } = plain();
+    there.leave_unread(true);
+    for _ in 0..5 {
+        let before = there.taken();
+        side.try_write(0, b"more").expect("room");
+        sim.settle();
+        assert!(there.taken() > before);
+    }
+}

@@ -5,3 +5,4 @@ mod basics;
 mod drops;
 mod ends;
 mod idle;
+mod threads;
