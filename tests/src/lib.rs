@@ -5,6 +5,7 @@
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
 pub mod embassy_node;
@@ -18,4 +19,5 @@ pub mod node;
 pub mod pair;
 pub mod random;
 pub mod rogue;
+pub mod suite;
 pub mod wake;
