@@ -4,6 +4,7 @@ mod arena;
 mod disconnect;
 mod hello;
 mod lifecycle;
+mod message_level;
 mod ping;
 mod ring;
 mod rlp;
