@@ -3,7 +3,7 @@
 //! A board brings an [`embassy_net::Stack`] whose runner runs in a task of its own, a time driver, random bytes, and memory
 //! ([`Memory`]); then [`run`] does the rest. The host can run the same over a stack of its own.
 //!
-//! [`session::run`] is what happens on one connection; everything else here only makes connections.
+//! [`session`] is what happens in one devp2p session; everything else here only makes connections.
 #![no_std]
 
 #[cfg(test)]
@@ -16,8 +16,12 @@ pub mod parameters;
 pub mod session;
 pub mod transport;
 
-pub use network::{Memory, run};
+pub use network::{Identity, Memory, run};
 pub use parameters::{Parameters, Remote};
+
+use devp2p_core::capability::Protocol;
+use devp2p_core::rlpx::NodeKey;
+use static_cell::StaticCell;
 
 /// How the work ended: the board's exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +44,24 @@ impl Status {
             Self::BadParameters => 2,
         }
     }
+}
+
+/// The node's key and its protocols, made once: the key that the parameters give, or a new one from `entropy`.
+pub fn identity(
+    parameters: &Parameters,
+    client_name: &'static str,
+    entropy: fn(&mut [u8]),
+) -> Option<Identity> {
+    static KEY: StaticCell<NodeKey> = StaticCell::new();
+    static PROTOCOLS: StaticCell<[Protocol; session::PROTOCOLS]> = StaticCell::new();
+    let secret = parameters.key.unwrap_or_else(|| {
+        let mut secret = [0; 32];
+        entropy(&mut secret);
+        secret
+    });
+    Some(Identity {
+        key: KEY.init(NodeKey::new(&secret).ok()?),
+        protocols: PROTOCOLS.init(session::protocols().ok()?),
+        client_name,
+    })
 }

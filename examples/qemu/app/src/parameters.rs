@@ -10,7 +10,7 @@ pub const MAX_LENGTH: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remote {
     /// Its identity, from an enode URL.
-    pub id: Option<[u8; 64]>,
+    pub id: [u8; 64],
     /// Where it listens.
     pub address: SocketAddrV4,
 }
@@ -18,7 +18,7 @@ pub struct Remote {
 /// What a board is told at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
-    /// `enode=enode://ID@ADDRESS:PORT` or `remote=ADDRESS:PORT`: whom to dial. One of these, or `listen`.
+    /// `enode=enode://ID@ADDRESS:PORT`: whom to dial. This or `listen`.
     pub remote: Option<Remote>,
     /// `listen=PORT`: where to be dialled.
     pub listen: Option<u16>,
@@ -30,6 +30,8 @@ pub struct Parameters {
     pub gateway: Ipv4Addr,
     /// `sessions=N`: how many before the work is done. Default: 1.
     pub sessions: u32,
+    /// `hold=SECONDS`: how long a session is held, answering Pings, once its work is done. Default: 0.
+    pub hold: u32,
 }
 
 /// The word that could not be read.
@@ -46,6 +48,7 @@ impl Default for Parameters {
             address: Ipv4Addr::new(10, 0, 2, 15),
             gateway: Ipv4Addr::new(10, 0, 2, 2),
             sessions: 1,
+            hold: 0,
         }
     }
 }
@@ -76,19 +79,16 @@ impl Parameters {
                 let address = address
                     .split_once('?')
                     .map_or(address, |(address, _)| address);
-                let id = Some(hex(id)?);
+                let id = hex(id)?;
                 let address = parse(address)?;
                 self.remote = Some(Remote { id, address });
-            }
-            "remote" => {
-                let address = parse(value)?;
-                self.remote = Some(Remote { id: None, address });
             }
             "listen" => self.listen = Some(parse(value)?),
             "key" => self.key = Some(hex(value)?),
             "address" => self.address = parse(value)?,
             "gateway" => self.gateway = parse(value)?,
             "sessions" => self.sessions = parse(value)?,
+            "hold" => self.hold = parse(value)?,
             _ => return None,
         }
         Some(())
@@ -120,11 +120,15 @@ mod tests {
 
     use super::*;
 
+    fn enode() -> String {
+        format!("enode://{}@1.2.3.4:5", "ab".repeat(64))
+    }
+
     #[test]
     fn a_remote_or_a_port_is_needed_and_not_both() {
         assert_eq!(Parameters::parse(""), Err(BadParameter("")));
-        let both = "listen=1 remote=1.2.3.4:5";
-        assert_eq!(Parameters::parse(both), Err(BadParameter("")));
+        let both = format!("listen=1 enode={}", enode());
+        assert_eq!(Parameters::parse(&both), Err(BadParameter("")));
         let parameters = Parameters::parse("listen=30303 sessions=3").unwrap();
         assert_eq!((parameters.listen, parameters.sessions), (Some(30303), 3));
     }
@@ -135,7 +139,7 @@ mod tests {
         for tail in ["", "?discport=0"] {
             let text = format!("enode=enode://{id}@10.0.2.2:30303{tail}");
             let remote = Parameters::parse(&text).unwrap().remote.unwrap();
-            assert_eq!(remote.id, Some(core::array::from_fn(|i| i as u8)));
+            assert_eq!(remote.id, core::array::from_fn(|i| i as u8));
             assert_eq!(remote.address, "10.0.2.2:30303".parse().unwrap());
         }
     }
@@ -150,10 +154,10 @@ mod tests {
             "key=12",
             &long,
             "enode=enode://00@1.2.3.4:5",
-            "remote=example.org:1",
+            "remote=1.2.3.4:5",
             "address=",
         ] {
-            let text = format!("remote=1.2.3.4:5 {word} sessions=1");
+            let text = format!("enode={} {word} sessions=1", enode());
             assert_eq!(Parameters::parse(&text), Err(BadParameter(word)));
         }
     }

@@ -6,6 +6,7 @@ use core::cell::RefCell;
 use core::future::poll_fn;
 use core::pin::pin;
 
+use devp2p_embassy::Close;
 use embassy_net::tcp::{Error, TcpSocket};
 use embedded_io_async::{ErrorType, Read, Write};
 
@@ -49,9 +50,9 @@ impl Write for Writer<'_, '_> {
     }
 }
 
-impl Writer<'_, '_> {
-    /// Ends the sending direction after what was written; receiving goes on. Does not wait.
-    pub fn close_write(&mut self) {
+impl Close for Writer<'_, '_> {
+    async fn close_write(&mut self) -> Result<(), Error> {
         self.0.borrow_mut().close();
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use embassy_executor::Spawner;
 use embassy_net::{Runner, Stack, StackResources};
 use ethernet::Ethernet;
-use qemu_app::{Memory, Parameters, Status, network, parameters};
+use qemu_app::{Memory, Parameters, Status, network, parameters, session};
 use qemu_support::{command_line, entropy, executor, exit, stack};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -21,6 +21,7 @@ const TCP: usize = 2048;
 static PARAMETERS: StaticCell<Parameters> = StaticCell::new();
 static CARD: ConstStaticCell<Ethernet> = ConstStaticCell::new(Ethernet::new());
 static RESOURCES: ConstStaticCell<StackResources<2>> = ConstStaticCell::new(StackResources::new());
+static PEER: ConstStaticCell<session::Resources> = ConstStaticCell::new(session::Resources::new());
 static MEMORY: ConstStaticCell<Memory<TCP, TCP>> = ConstStaticCell::new(Memory::new());
 
 #[embassy_executor::task]
@@ -30,7 +31,12 @@ async fn network(mut runner: Runner<'static, &'static mut Ethernet>) {
 
 #[embassy_executor::task]
 async fn application(stack: Stack<'static>, parameters: &'static Parameters) {
-    let status = network::run(stack, parameters, MEMORY.take(), entropy).await;
+    let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/lm3s6965evb", entropy) else {
+        leave(Status::BadParameters)
+    };
+    defmt::info!("this node is {}", identity.key.id());
+    let memory = MEMORY.take();
+    let status = network::run(stack, parameters, memory, PEER.take(), identity, entropy).await;
     leave(status);
 }
 

@@ -12,7 +12,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 use embassy_executor::Spawner;
 use embassy_net::{Runner, Stack, StackResources};
 use lan9118::Lan9118;
-use qemu_app::{Memory, Parameters, Status, network, parameters};
+use qemu_app::{Memory, Parameters, Status, network, parameters, session};
 use qemu_support::{command_line, entropy, executor, exit, stack};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -23,6 +23,7 @@ const CLOCK: u32 = 25_000_000;
 static PARAMETERS: StaticCell<Parameters> = StaticCell::new();
 static CARD: ConstStaticCell<Lan9118> = ConstStaticCell::new(Lan9118::new());
 static RESOURCES: ConstStaticCell<StackResources<2>> = ConstStaticCell::new(StackResources::new());
+static PEER: ConstStaticCell<session::Resources> = ConstStaticCell::new(session::Resources::new());
 static MEMORY: ConstStaticCell<Memory<TCP, TCP>> = ConstStaticCell::new(Memory::new());
 
 #[embassy_executor::task]
@@ -32,7 +33,12 @@ async fn network(mut runner: Runner<'static, &'static mut Lan9118>) {
 
 #[embassy_executor::task]
 async fn application(stack: Stack<'static>, parameters: &'static Parameters) {
-    let status = network::run(stack, parameters, MEMORY.take(), entropy).await;
+    let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/mps2-an386", entropy) else {
+        leave(Status::BadParameters)
+    };
+    defmt::info!("this node is {}", identity.key.id());
+    let memory = MEMORY.take();
+    let status = network::run(stack, parameters, memory, PEER.take(), identity, entropy).await;
     leave(status);
 }
 
