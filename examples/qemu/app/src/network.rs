@@ -195,11 +195,11 @@ async fn both<S, W>(
     session: impl Future<Output = S>,
     work: impl Future<Output = W>,
 ) -> (S, Option<W>) {
-    let work = core::pin::pin!(work);
-    let session = core::pin::pin!(session);
-    match select(session, work).await {
-        Either::First((reason, work)) => (reason, with_timeout(GRACE, work).await.ok()),
-        Either::Second((done, session)) => (session.await, Some(done)),
+    let mut work = core::pin::pin!(work);
+    let mut session = core::pin::pin!(session);
+    match select(session.as_mut(), work.as_mut()).await {
+        Either::First(ended) => (ended, with_timeout(GRACE, work).await.ok()),
+        Either::Second(done) => (session.await, Some(done)),
     }
 }
 
