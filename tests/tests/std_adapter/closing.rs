@@ -259,7 +259,8 @@ fn a_remote_that_trickles_bytes_gets_no_more_time() {
 
 #[test]
 fn a_remote_without_hello_is_told_that_time_is_up() {
-    let (host, session, stream) = opening(|c| c.handshake_timeout = millis(150));
+    // Long enough for the handshake on a busy machine.
+    let (host, session, stream) = opening(|c| c.handshake_timeout = millis(1500));
     let running = Running::new(session);
     let mut raw = Raw::dial(stream, 1, host.id());
     assert_eq!(raw.receive_first().0, 0);

@@ -7,7 +7,7 @@ mod uart;
 
 use core::mem::MaybeUninit;
 
-use devp2p_core::time::{Instant, PollAt};
+use devp2p_core::time::{Duration, Instant, PollAt};
 use qemu_bare::boot::boot;
 use qemu_bare::drive::Board;
 use qemu_bare::node::{News, Status};
@@ -34,7 +34,10 @@ impl Board for Microbit {
         self.uart.send(bytes)
     }
 
-    fn sleep(&mut self, until: PollAt, _sends: bool) {
+    fn sleep(&mut self, until: PollAt, sends: bool) {
+        // QEMU's UART does not interrupt when a byte left that had to wait for the host: then look again soon.
+        let soon = sends.then(|| self.now().saturating_add(Duration::from_millis(1)));
+        let until = until.min(soon.into());
         // Interrupts stay off for good: a pending one ends WFI all the same, and the loop looks for itself.
         if self.timer.wake_at(until) {
             cortex_m::asm::wfi();

@@ -63,6 +63,17 @@ impl Host {
         Ok(())
     }
 
+    /// Says what is still to be said, until the board is gone.
+    pub(crate) fn leave(&mut self) -> Fallible {
+        let since = Instant::now();
+        while self.turn().is_ok() {
+            if since.elapsed() > BOUND {
+                return Err("the board stays".into());
+            }
+        }
+        Ok(())
+    }
+
     fn now(&self) -> time::Instant {
         time::Instant::from_micros(self.start.elapsed().as_micros() as u64)
     }

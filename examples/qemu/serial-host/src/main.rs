@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         println!("{}", checks::SESSIONS);
         return ExitCode::SUCCESS;
     }
-    let result = Host::listen(&socket).and_then(|mut host| checks::run(&mut host, quiet));
+    let result = Host::listen(&socket).and_then(|mut host| {
+        checks::run(&mut host, quiet)?;
+        host.leave()
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

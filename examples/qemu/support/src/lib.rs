@@ -13,6 +13,8 @@ use defmt_semihosting as _;
 #[cfg(feature = "executor")]
 pub mod executor;
 pub mod stack;
+#[cfg(feature = "executor")]
+pub mod time;
 
 /// The status of a firmware that panicked.
 pub const PANICKED: u8 = 101;
