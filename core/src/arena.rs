@@ -132,13 +132,12 @@ impl<'a, const N: usize> Arena<'a, N> {
     /// Splits `bytes` among `protocols` by their `inbox` sizes.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`] if they need more bytes, or are more than `N`.
+    /// [`ArenaTooSmall`] if they need more bytes, or are more than `N` or [`MAX_PROTOCOLS`].
     pub fn new(bytes: &'a mut [u8], protocols: &[Protocol]) -> Result<Self, ArenaTooSmall> {
-        const { assert!(N <= MAX_PROTOCOLS, "at most 32 subprotocols") };
         let needed = protocols
             .iter()
             .fold(0usize, |sum, protocol| sum.saturating_add(protocol.inbox));
-        if needed > bytes.len() || protocols.len() > N {
+        if needed > bytes.len() || protocols.len() > N.min(MAX_PROTOCOLS) {
             return Err(ArenaTooSmall { needed });
         }
         let mut inboxes = core::array::from_fn(|_| Inbox::default());

@@ -245,7 +245,7 @@ impl<const N: usize> Peer<N> {
             }
             Route::Base(WireCode::PING) => self.handle_base(now, BaseMessage::Ping),
             Route::Base(WireCode::PONG) => self.handle_base(now, BaseMessage::Pong),
-            // A second Hello is ignored, as is every reserved code.
+            // A second Hello too.
             Route::Base(_) | Route::Reserved => {}
             Route::OutOfRange => self.handle_violation(now, Violation::CodeOutOfRange),
             Route::Subprotocol { subprotocol, code } => {

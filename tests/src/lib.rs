@@ -6,6 +6,7 @@
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
 //! * [`command`]: the `devp2p` program, built once.
+//! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
 pub mod command;
@@ -20,4 +21,5 @@ pub mod node;
 pub mod pair;
 pub mod random;
 pub mod rogue;
+pub mod suite;
 pub mod wake;

@@ -1,6 +1,7 @@
 //! The Embassy adapter: two peers over a connection in memory, in virtual time.
 
 mod again;
+mod alike;
 mod basics;
 mod drops;
 mod ends;

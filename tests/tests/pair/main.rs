@@ -6,7 +6,6 @@ mod deadlines;
 mod faults;
 mod halves;
 mod interleavings;
-mod messages;
 mod ping;
 mod race;
 mod shown;
