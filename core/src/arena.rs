@@ -112,12 +112,20 @@ pub struct Slot {
 }
 
 /// Fixed inboxes for up to `N` protocols over one lent slice.
-#[derive(Debug)]
 pub struct Arena<'a, const N: usize = 4> {
     bytes: &'a mut [u8],
     inboxes: [Inbox; N],
     /// Bit `i`: messages came to `i` since its reader was last woken.
     arrived: u32,
+}
+
+/// Without the messages: they are their reader's.
+impl<const N: usize> core::fmt::Debug for Arena<'_, N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Arena")
+            .field("inboxes", &self.inboxes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a, const N: usize> Arena<'a, N> {

@@ -6,11 +6,20 @@ use crate::inbox::copy;
 pub const BLOCK: usize = 16;
 
 /// A byte queue over a lent slice, of which a multiple of [`BLOCK`] bytes is used.
-#[derive(Debug)]
 pub struct Ring<'a> {
     bytes: &'a mut [u8],
     read: usize,
     length: usize,
+}
+
+/// Without the bytes: the handshake composes its packet here, before it is encrypted.
+impl core::fmt::Debug for Ring<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Ring")
+            .field("capacity", &self.capacity())
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Ring<'a> {

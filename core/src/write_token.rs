@@ -2,6 +2,7 @@
 
 use core::task::{Context, Poll, Waker};
 
+use crate::MAX_PROTOCOLS;
 use crate::waiter::Waiter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl<const N: usize> Default for WriteToken<N> {
 impl<const N: usize> WriteToken<N> {
     /// A free token.
     pub const fn new() -> Self {
-        assert!(N <= 32, "at most 32 subprotocols");
+        const { assert!(N <= MAX_PROTOCOLS, "at most 32 subprotocols") };
         Self {
             holder: Holder::Nobody,
             waiting: 0,

@@ -321,7 +321,8 @@ impl Session {
             remote: self.remote,
             inbound: candidate.inbound,
         });
-        log::debug!("session with {id} ({}) is active", peer.client_name());
+        // Quoted: a name may hold line ends.
+        log::debug!("session with {id} ({:?}) is active", peer.client_name());
         live.peer = Some(peer);
         frames
     }

@@ -18,7 +18,7 @@ use crate::dial::{self, parse_enode};
 use crate::failure::Failure;
 use crate::payload;
 use crate::services::{self, bench};
-use crate::show::{self, Output, duration, number, percentile, short_id};
+use crate::show::{self, Output, duration, number, percentile, plain, short_id};
 
 /// Round trips measured, one at a time.
 const ROUND_TRIPS: u32 = 1000;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
             "the remote does not serve bench/1",
             format!(
                 "bench/1 among what it offers: {}",
-                peer.capabilities().join(", ")
+                plain(&peer.capabilities().join(", "))
             ),
             "dial a node that serves it, such as `devp2p listen`",
         ));

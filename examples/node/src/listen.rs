@@ -20,7 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::failure::Failure;
 use crate::key::{self, DEFAULT_ADDR};
 use crate::services::{Room, serve_bench, serve_echo};
-use crate::show::{self, Output, duration, paint, short_id};
+use crate::show::{self, Output, duration, paint, plain, short_id};
 
 /// Beginnings and ends of sessions that may wait to be printed.
 const EVENTS: usize = 1024;
@@ -157,10 +157,11 @@ impl Log {
                     }));
                 }
                 self.output.line(&format!(
-                    "{} {}  {remote:<21}  {client_name}  {}",
+                    "{} {}  {remote:<21}  {}  {}",
                     paint().green("+"),
                     short_id(&peer),
-                    paint().dim(&capabilities.join(" ")),
+                    plain(&client_name),
+                    paint().dim(&plain(&capabilities.join(" "))),
                 ))
             }
             PeerEvent::Dropped { peer, reason } => {
@@ -203,9 +204,8 @@ impl Log {
             let event = json!({"event": "chat", "peer": from.to_string(), "line": line});
             return self.output.object(&event);
         }
-        // Whatever a stranger sends must not steer the terminal.
-        let shown: String = line.chars().filter(|c| !c.is_control()).collect();
-        self.output.line(&format!("  {}  {shown}", short_id(from)))
+        self.output
+            .line(&format!("  {}  {}", short_id(from), plain(line)))
     }
 
     fn ending(&self, signal: i32) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::dial::{self, parse_enode};
 use crate::failure::Failure;
 use crate::services::discard;
-use crate::show::{Output, duration, paint, short_id};
+use crate::show::{Output, duration, paint, plain, short_id};
 
 /// Between two Pings: some peers end a session whose Pings come faster.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -165,9 +165,9 @@ fn show_remote(
 ) -> Result<(), Failure> {
     let list = |names: &[String]| match names {
         [] => "none".to_owned(),
-        names => names.join("  "),
+        names => plain(&names.join("  ")),
     };
-    output.line(&format!("  client        {}", peer.client_name()))?;
+    output.line(&format!("  client        {}", plain(peer.client_name())))?;
     output.line(&format!("  p2p version   {}", peer.version()))?;
     output.line(&format!("  capabilities  {}", list(peer.capabilities())))?;
     output.line(&format!("  in session    {}", list(&names(peer))))?;

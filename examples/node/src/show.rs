@@ -119,6 +119,11 @@ pub(crate) fn duration(span: Duration) -> String {
     }
 }
 
+/// What a stranger sent, as it can be shown: it must neither steer the terminal nor look like lines of ours.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// The beginning and the end of an identity.
 pub(crate) fn short_id(id: &NodeId) -> String {
     let text = id.to_string();

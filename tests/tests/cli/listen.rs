@@ -96,6 +96,33 @@ fn a_remote_is_told_when_the_listener_quits() {
 }
 
 #[test]
+fn what_a_stranger_calls_itself_is_no_line_of_ours() {
+    use devp2p_core::rlpx::NodeKey;
+    use devp2p_std::host::Host;
+    use devp2p_std::node::Node;
+    use devp2p_std::protocol::Protocol;
+
+    let listening = Listening::start(&[]);
+    let enode: Enode = listening.first.parse().expect("an enode");
+    let echo = Protocol::new("echo", 1, 2, |subprotocol| {
+        while subprotocol.read().is_ok() {}
+        Ok(())
+    });
+    let host = Host::builder(NodeKey::new(&[7; 32]).expect("a valid secret"))
+        .client_name("x\n- forged\x1b[31m")
+        .protocol(echo.expect("a valid name"))
+        .build()
+        .expect("a host");
+    let node = Node::builder(host).start().expect("a node");
+    node.dial(&enode).expect("a session");
+    let ended = listening.end("TERM");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.starts_with("+ "), "{ended:?}");
+    assert!(ended.out.contains("x- forged[31m"), "{ended:?}");
+    assert!(!ended.out.contains('\x1b'), "{ended:?}");
+}
+
+#[test]
 fn an_address_in_use_is_an_error() {
     let listening = Listening::start(&[]);
     let enode: Enode = listening.first.parse().expect("an enode");

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 use crate::run::{Listening, assert_explained, run};
 
 fn node(names: &[(&str, u32)]) -> Node {
+    node_called("somebody", names)
+}
+
+fn node_called(client_name: &str, names: &[(&str, u32)]) -> Node {
     let builder = Host::builder(NodeKey::new(&[9; 32]).expect("a valid secret"));
     let host = names.iter().fold(builder, |builder, (name, version)| {
         let idle = Protocol::new(name, *version, 5, |subprotocol| {
@@ -18,7 +22,7 @@ fn node(names: &[(&str, u32)]) -> Node {
         });
         builder.protocol(idle.expect("a valid name"))
     });
-    let host = host.client_name("somebody").build().expect("a host");
+    let host = host.client_name(client_name).build().expect("a host");
     Node::builder(host)
         .listen("127.0.0.1:0")
         .start()
@@ -54,6 +58,18 @@ fn a_person_reads_the_same() {
     assert!(ended.out.contains("pong 1"), "{ended:?}");
     assert_eq!(ended.err, "");
     assert_eq!(listening.end("TERM").code, Some(0));
+}
+
+#[test]
+fn what_a_stranger_calls_itself_does_not_steer_the_terminal() {
+    let node = node_called("\x1b[2Jsome\nbody\u{9b}", &[("a", 1)]);
+    let ended = run(&["ping", &node.enode().to_string(), "--count", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.out.contains("  client        [2Jsomebody\n"),
+        "{ended:?}"
+    );
+    assert!(!ended.out.contains(['\x1b', '\u{9b}']), "{ended:?}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn small_pieces_and_a_small_window() {
 fn byte_by_byte() {
     let mut faults = Faults::none();
     faults.chunking = Chunking::Bytes;
-    exchange(7, 1_500, both(faults));
+    exchange(7, 10_000, both(faults));
 }
 
 #[test]
