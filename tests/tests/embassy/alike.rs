@@ -19,7 +19,7 @@ use devp2p_tests::embassy_sim::{Sim, Task};
 use devp2p_tests::fixture;
 use devp2p_tests::suite::{
     Finish, INBOX, LIMIT, NoMessage, Part, Played, Role, Scenario, Seen, Side, Stage, play,
-    play_all,
+    play_all, scenarios, waiting,
 };
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 
@@ -140,11 +140,13 @@ impl Stage for OnEmbassy {
 
 #[test]
 fn the_embassy_adapter_plays_the_shared_scenarios() {
-    play_all(&OnEmbassy(Shape::default()));
-    play_all(&OnEmbassy(Shape {
+    play_all(&OnEmbassy(Shape::default()), scenarios());
+    play_all(&OnEmbassy(Shape::default()), vec![waiting()]);
+    let narrow = Shape {
         capacity: 32,
         chunk: 16,
-    }));
+    };
+    play_all(&OnEmbassy(narrow), scenarios());
 }
 
 // ---- std ----
@@ -243,5 +245,5 @@ impl Stage for OnStd {
 
 #[test]
 fn the_std_adapter_plays_the_shared_scenarios() {
-    play_all(&OnStd);
+    play_all(&OnStd, scenarios());
 }
