@@ -38,6 +38,8 @@ pub enum Step {
     Disconnect(DisconnectReason),
     /// Waits until the session is closed.
     Closed,
+    /// Waits until both subprotocols of this side have come here.
+    Meet,
 }
 
 /// What a subprotocol saw of a step.
@@ -172,6 +174,8 @@ pub trait Side {
     fn disconnect(&self, reason: DisconnectReason);
     /// Waits until the session is closed.
     async fn closed(&self) -> CloseReason;
+    /// Waits until both subprotocols of this side have come here.
+    async fn meet(&self);
 }
 
 /// The payload of every message of this length.
@@ -222,6 +226,7 @@ pub async fn play<S: Side>(side: &mut S, steps: &[Step]) -> Vec<Seen> {
                 Err(reason) => Seen::Closed(reason),
             }),
             Step::Disconnect(reason) => side.disconnect(reason),
+            Step::Meet => side.meet().await,
             Step::Closed => seen.push(Seen::Closed(side.closed().await)),
         }
     }
@@ -392,10 +397,10 @@ fn messages() -> Vec<Scenario> {
                     [
                         Role::new(
                             "echo",
-                            &[Write(0, 7), Read, Step::Closed],
+                            &[Write(0, 7), Read, Step::Meet, Step::Closed],
                             &[OK, Message(1, 7), Seen::Closed(returned(1))],
                         ),
-                        Role::new("sense", &asks, &answers),
+                        Role::new("sense", &[&asks[..], &[Step::Meet]].concat(), &answers),
                     ],
                 ),
                 part(
@@ -485,6 +490,8 @@ fn ends() -> Vec<Scenario> {
                     [Role::new(
                         "echo",
                         &[
+                            Write(0, 1),
+                            Read,
                             Disconnect(odd),
                             Disconnect(DisconnectReason::REQUESTED),
                             Read,
@@ -494,6 +501,8 @@ fn ends() -> Vec<Scenario> {
                             Flush,
                         ],
                         &[
+                            OK,
+                            Message(1, 1),
                             Closed(local),
                             Wrote(Err(WriteError::Closed(local))),
                             Wrote(Err(WriteError::Closed(local))),
@@ -506,8 +515,8 @@ fn ends() -> Vec<Scenario> {
                     told(odd),
                     [Role::new(
                         "echo",
-                        &[ReadToEnd, Step::Closed],
-                        &[Count(0), Closed(told(odd)), Closed(told(odd))],
+                        &[Step::Echo, Step::Closed],
+                        &[Count(1), Closed(told(odd)), Closed(told(odd))],
                     )],
                 ),
             ],

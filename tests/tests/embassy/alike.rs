@@ -1,8 +1,10 @@
 //! Both adapters play the shared scenarios: one blocking semantics, not two.
 
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -15,7 +17,7 @@ use devp2p_std::protocol::{Failure, Protocol};
 use devp2p_std::session::Session;
 use devp2p_tests::embassy_node::{Handles, PROTOCOLS, Spec, Two};
 use devp2p_tests::embassy_pipe::Shape;
-use devp2p_tests::embassy_sim::{Sim, Task};
+use devp2p_tests::embassy_sim::{Sim, Task, millis};
 use devp2p_tests::fixture;
 use devp2p_tests::suite::{
     Finish, INBOX, LIMIT, NoMessage, Part, Played, Role, Scenario, Seen, Side, Stage, play,
@@ -32,6 +34,7 @@ struct OnEmbassy(Shape);
 struct EmbassySide {
     guard: Guard<'static, NoopRawMutex, PROTOCOLS>,
     peer: Peer<'static, NoopRawMutex, PROTOCOLS>,
+    met: Rc<Cell<u32>>,
 }
 
 fn no_message(error: ReadError) -> NoMessage {
@@ -71,6 +74,13 @@ impl Side for EmbassySide {
     async fn closed(&self) -> CloseReason {
         self.peer.closed().await
     }
+
+    async fn meet(&self) {
+        self.met.set(self.met.get() + 1);
+        while self.met.get() < 2 {
+            millis(1).await;
+        }
+    }
 }
 
 fn perform(
@@ -80,14 +90,16 @@ fn perform(
     peer: Peer<'static, NoopRawMutex, PROTOCOLS>,
 ) -> Vec<Task<Vec<Seen>>> {
     let roles = part.roles.iter().cloned().zip(handles);
+    let met = Rc::new(Cell::new(0));
     let tasks = roles.map(|(role, mut handle)| {
+        let met = Rc::clone(&met);
         sim.spawn(role.name, async move {
             let Role { steps, finish, .. } = role;
             // A session that never becomes active is not waited for.
             let session = embassy_futures::select::select(handle.session(), peer.closed());
             match session.await {
                 embassy_futures::select::Either::First(Ok(guard)) => {
-                    let mut side = EmbassySide { guard, peer };
+                    let mut side = EmbassySide { guard, peer, met };
                     let seen = play(&mut side, &steps).await;
                     if let Finish::Fail(reason) = finish {
                         side.guard.fail(reason);
@@ -153,7 +165,7 @@ fn the_embassy_adapter_plays_the_shared_scenarios() {
 
 struct OnStd;
 
-struct StdSide<'a>(&'a mut handle::Subprotocol);
+struct StdSide<'a>(&'a mut handle::Subprotocol, &'a Barrier);
 
 fn no_std_message(error: handle::ReadError) -> NoMessage {
     match error {
@@ -195,6 +207,10 @@ impl Side for StdSide<'_> {
     async fn closed(&self) -> CloseReason {
         self.0.peer().closed()
     }
+
+    async fn meet(&self) {
+        self.1.wait();
+    }
 }
 
 /// Runs what never waits as a future: here the thread itself does.
@@ -209,12 +225,14 @@ type Notes = Arc<Mutex<Vec<Vec<Seen>>>>;
 
 fn host(seed: u64, part: &Part) -> (Arc<Host>, Notes) {
     let notes: Notes = Arc::new(Mutex::new(vec![vec![Seen::NotShared]; part.roles.len()]));
+    let barrier = Arc::new(Barrier::new(2));
     let mut builder = Host::builder(fixture::key(seed));
     for (index, role) in part.roles.iter().enumerate() {
         let (notes, role) = (Arc::clone(&notes), role.clone());
+        let barrier = Arc::clone(&barrier);
         let (name, length) = (role.name, role.length);
         let run = move |side: &mut handle::Subprotocol| {
-            let seen = at_once(play(&mut StdSide(side), &role.steps));
+            let seen = at_once(play(&mut StdSide(side, &barrier), &role.steps));
             notes.lock().expect("no panic")[index] = seen;
             match role.finish {
                 Finish::Return => Ok(()),
