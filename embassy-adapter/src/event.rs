@@ -26,6 +26,19 @@ pub enum PeerEvent {
 /// Events since it was made, for one task. From [`Peer::events`](crate::Peer::events).
 pub struct Events<'a, M: RawMutex>(pub(crate) Subscriber<'a, M, PeerEvent, EVENTS, SUBSCRIBERS, 0>);
 
+impl<M: RawMutex> core::fmt::Debug for Events<'_, M> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Events ({} wait)", self.0.available())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex> defmt::Format for Events<'_, M> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Events ({=u64} wait)", self.0.available());
+    }
+}
+
 /// So many events were lost, since more than four waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

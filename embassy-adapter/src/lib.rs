@@ -5,19 +5,40 @@
 //! * [`Peer`]: a copyable handle on the session; [`Subprotocol`]: one handle each, which outlives sessions and gives a
 //!   [`Guard`] for each.
 //!
-//! ```text
-//! static RESOURCES: StaticCell<Resources<'static, NoopRawMutex, 2, 8192, 1024, 512>> = StaticCell::new();
-//! let (mut runner, peer, [mut echo, sensor]) = devp2p_embassy::new(RESOURCES.init(Resources::new()), &KEY, LOCAL, Config::new())?;
-//! // One task: connect a socket, then
+//! ```no_run
+//! # use devp2p_core::{config::{Config, Local}, hello::NodeId, rlpx::NodeKey};
+//! # use devp2p_embassy::{Close, Resources};
+//! # use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+//! # use embedded_io_async::Read;
+//! # async fn example(
+//! #     memory: &'static mut Resources<'static, NoopRawMutex, 2, 8192, 1024, 512>,
+//! #     key: &'static NodeKey,
+//! #     local: Local<'static>,
+//! #     remote: NodeId,
+//! #     mut rng: impl rand_core::CryptoRng,
+//! #     (mut reader, mut writer): (impl Read, impl Close),
+//! # ) -> Result<(), Box<dyn core::error::Error>> {
+//! // `memory` is a `Resources::new()` in a `StaticCell`; here for two protocols.
+//! let (mut runner, peer, [mut echo, sensor]) = devp2p_embassy::new(memory, key, local, Config::new())?;
+//! // One task connects a socket, then runs the session over its halves, and begins again when it has ended:
 //! let ended = runner.dial(remote, &mut rng, &mut reader, &mut writer).await;
-//! // Another task:
+//! // Another task serves one protocol, session after session:
+//! let mut buffer = [0; 2048];
 //! let mut session = echo.session().await?;
 //! let message = session.read(&mut buffer).await?;
 //! session.write(1, &buffer[..message.length]).await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! The longest time that a session keeps the executor from its other tasks is one step of the handshake, a point
-//! multiplication or the recovery of a key; after each of them the runner yields.
+//! # How long the executor is kept
+//! What a session does between two awaits is bounded by one of these, and the runner yields after each:
+//! * one step of the handshake: one multiplication of a point by a scalar, or the recovery of one public key, which is a sum
+//!   of two such products computed together. No step has more; a handshake has seven of them on each side.
+//! * 512 bytes that arrived: decrypting, authenticating and decompressing them.
+//!
+//! A write compresses its payload twice, first to know the length that the frame's header states, and seals at most a ring
+//! full at a time.
 #![no_std]
 
 mod event;
@@ -34,6 +55,6 @@ pub use event::{Events, Lagged, PeerEvent};
 pub use peer::{Counters, Info, Peer};
 pub use reader::{Incoming, ReadError, Reader};
 pub use resources::{Resources, new};
-pub use runner::{Close, Ended, Runner};
+pub use runner::{Close, Ended, FlushOnly, Runner};
 pub use subprotocol::{Guard, NotShared, Subprotocol};
 pub use writer::Writer;

@@ -81,7 +81,8 @@ impl<'a, M: RawMutex, const N: usize> Peer<'a, M, N> {
 
     /// Waits until the session that is there now is closed; at once if none lives. Dropping the future loses nothing.
     ///
-    /// Any number of tasks may wait; beyond four they wake each other, which costs time and no more.
+    /// Up to four tasks wait at rest. More are told too, but they wake each other in turn until then, and the executor finds
+    /// no rest.
     pub async fn closed(&self) -> CloseReason {
         let mut asked = None;
         poll_fn(|cx| {

@@ -75,6 +75,23 @@ impl<M: RawMutex, const N: usize, const INBOX: usize, const RING: usize, const T
     }
 }
 
+impl<M: RawMutex, const N: usize, const INBOX: usize, const RING: usize, const TABLE: usize>
+    core::fmt::Debug for Resources<'_, M, N, INBOX, RING, TABLE>
+{
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Resources of {} bytes", size_of::<Self>())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const N: usize, const INBOX: usize, const RING: usize, const TABLE: usize>
+    defmt::Format for Resources<'_, M, N, INBOX, RING, TABLE>
+{
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Resources of {=usize} bytes", size_of::<Self>());
+    }
+}
+
 /// Divides the memory: the runner, the handle on the session, and a handle for each of the `N` protocols of `local`, in
 /// their order (handles beyond them are never shared).
 ///

@@ -14,7 +14,7 @@ use embassy_futures::select::{Either, select};
 use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::Timer;
-use embedded_io_async::{Read, Write};
+use embedded_io_async::{ErrorType, Read, Write};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -35,6 +35,38 @@ pub trait Close: Write {
     /// # Errors
     /// The transport's own, if the connection is gone already.
     fn close_write(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
+}
+
+impl<T: Close + ?Sized> Close for &mut T {
+    fn close_write(&mut self) -> impl Future<Output = Result<(), Self::Error>> {
+        T::close_write(self)
+    }
+}
+
+/// A sending half that cannot end alone, such as that of embassy-net's split socket: at the end it flushes, and the session
+/// then waits until the remote, which was told, closes, or until the closing deadline.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FlushOnly<W>(pub W);
+
+impl<W: ErrorType> ErrorType for FlushOnly<W> {
+    type Error = W::Error;
+}
+
+impl<W: Write> Write for FlushOnly<W> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, W::Error> {
+        self.0.write(bytes).await
+    }
+
+    async fn flush(&mut self) -> Result<(), W::Error> {
+        self.0.flush().await
+    }
+}
+
+impl<W: Write> Close for FlushOnly<W> {
+    async fn close_write(&mut self) -> Result<(), W::Error> {
+        self.0.flush().await
+    }
 }
 
 /// How a session ended.
@@ -72,8 +104,8 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
     /// Runs one session with `remote` over a connection that we dialled, to its end. `rng` gives
     /// [`Entropy::LENGTH`] bytes.
     ///
-    /// Dropping the future ends the session without a Disconnect; the halves may then be in the middle of a frame, so the
-    /// connection is to be dropped too.
+    /// Dropping the future ends the session without a Disconnect, with [`TransportError::Io`] as its cause; the halves may
+    /// then be in the middle of a frame, so the connection is to be dropped too. The next session can begin at once.
     pub async fn dial<R: Read, W: Close>(
         &mut self,
         remote: NodeId,
@@ -142,6 +174,19 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
             read_error,
             write_error,
         }
+    }
+}
+
+impl<M: RawMutex, const N: usize> core::fmt::Debug for Runner<'_, M, N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Runner")
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<M: RawMutex, const N: usize> defmt::Format for Runner<'_, M, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Runner");
     }
 }
 

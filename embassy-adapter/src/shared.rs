@@ -241,9 +241,8 @@ impl<'a, M: RawMutex, const N: usize> Shared<'a, M, N> {
         mut inner: Locked<'_, 'a, M, N>,
         f: impl FnOnce(&mut Inner<'a, N>, Instant) -> R,
     ) -> R {
-        let now = now();
-        self.apply_requests(&mut inner, now);
-        let result = f(&mut inner, now);
+        self.apply_requests(&mut inner);
+        let result = f(&mut inner, now());
         self.settle(inner);
         result
     }
@@ -252,7 +251,7 @@ impl<'a, M: RawMutex, const N: usize> Shared<'a, M, N> {
     /// was taken does not wait: that is done here.
     fn settle<'s>(&'s self, mut inner: Locked<'s, 'a, M, N>) {
         loop {
-            self.apply_requests(&mut inner, now());
+            self.apply_requests(&mut inner);
             let at = inner.session.poll_at();
             let drives = at != inner.driven_at && at.min(inner.driven_at) == at;
             let sends = !inner.session.output().is_empty();
@@ -289,13 +288,14 @@ impl<'a, M: RawMutex, const N: usize> Shared<'a, M, N> {
         }
     }
 
-    fn apply_requests(&self, inner: &mut Inner<'a, N>, now: Instant) {
+    fn apply_requests(&self, inner: &mut Inner<'a, N>) {
         let requests = self
             .requests
             .lock(|cell| cell.replace(Requests::none(cell.get().epoch)));
         if requests.is_empty() {
             return;
         }
+        let now = now();
         // A writer that went away inside a frame is the first cause: nothing can be said after it.
         for subprotocol in 0..N {
             if requests.abandoned & (1 << subprotocol) != 0 {

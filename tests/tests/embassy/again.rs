@@ -199,7 +199,7 @@ fn tasks_that_wait_at_the_end_of_a_session_are_told_though_the_next_begins_at_on
         let side = echo.session().await.expect("shared");
         (side, echo)
     });
-    // More than have a place of their own.
+    // As many as have a place of their own.
     let waiting: Vec<Task<CloseReason>> = (0..4)
         .map(|i| sim.spawn(format!("closed {i}"), async move { peer.closed().await }))
         .collect();

@@ -1,8 +1,10 @@
 //! Both adapters play the shared scenarios: one blocking semantics, not two.
 
+use std::cell::Cell;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::rc::Rc;
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -15,11 +17,11 @@ use devp2p_std::protocol::{Failure, Protocol};
 use devp2p_std::session::Session;
 use devp2p_tests::embassy_node::{Handles, PROTOCOLS, Spec, Two};
 use devp2p_tests::embassy_pipe::Shape;
-use devp2p_tests::embassy_sim::{Sim, Task};
+use devp2p_tests::embassy_sim::{Sim, Task, millis};
 use devp2p_tests::fixture;
 use devp2p_tests::suite::{
     Finish, INBOX, LIMIT, NoMessage, Part, Played, Role, Scenario, Seen, Side, Stage, play,
-    play_all,
+    play_all, scenarios, waiting,
 };
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 
@@ -32,6 +34,7 @@ struct OnEmbassy(Shape);
 struct EmbassySide {
     guard: Guard<'static, NoopRawMutex, PROTOCOLS>,
     peer: Peer<'static, NoopRawMutex, PROTOCOLS>,
+    met: Rc<Cell<u32>>,
 }
 
 fn no_message(error: ReadError) -> NoMessage {
@@ -71,6 +74,13 @@ impl Side for EmbassySide {
     async fn closed(&self) -> CloseReason {
         self.peer.closed().await
     }
+
+    async fn meet(&self) {
+        self.met.set(self.met.get() + 1);
+        while self.met.get() < 2 {
+            millis(1).await;
+        }
+    }
 }
 
 fn perform(
@@ -80,14 +90,16 @@ fn perform(
     peer: Peer<'static, NoopRawMutex, PROTOCOLS>,
 ) -> Vec<Task<Vec<Seen>>> {
     let roles = part.roles.iter().cloned().zip(handles);
+    let met = Rc::new(Cell::new(0));
     let tasks = roles.map(|(role, mut handle)| {
+        let met = Rc::clone(&met);
         sim.spawn(role.name, async move {
             let Role { steps, finish, .. } = role;
             // A session that never becomes active is not waited for.
             let session = embassy_futures::select::select(handle.session(), peer.closed());
             match session.await {
                 embassy_futures::select::Either::First(Ok(guard)) => {
-                    let mut side = EmbassySide { guard, peer };
+                    let mut side = EmbassySide { guard, peer, met };
                     let seen = play(&mut side, &steps).await;
                     if let Finish::Fail(reason) = finish {
                         side.guard.fail(reason);
@@ -140,18 +152,20 @@ impl Stage for OnEmbassy {
 
 #[test]
 fn the_embassy_adapter_plays_the_shared_scenarios() {
-    play_all(&OnEmbassy(Shape::default()));
-    play_all(&OnEmbassy(Shape {
+    play_all(&OnEmbassy(Shape::default()), scenarios());
+    play_all(&OnEmbassy(Shape::default()), vec![waiting()]);
+    let narrow = Shape {
         capacity: 32,
         chunk: 16,
-    }));
+    };
+    play_all(&OnEmbassy(narrow), scenarios());
 }
 
 // ---- std ----
 
 struct OnStd;
 
-struct StdSide<'a>(&'a mut handle::Subprotocol);
+struct StdSide<'a>(&'a mut handle::Subprotocol, &'a Barrier);
 
 fn no_std_message(error: handle::ReadError) -> NoMessage {
     match error {
@@ -193,6 +207,10 @@ impl Side for StdSide<'_> {
     async fn closed(&self) -> CloseReason {
         self.0.peer().closed()
     }
+
+    async fn meet(&self) {
+        self.1.wait();
+    }
 }
 
 /// Runs what never waits as a future: here the thread itself does.
@@ -207,12 +225,14 @@ type Notes = Arc<Mutex<Vec<Vec<Seen>>>>;
 
 fn host(seed: u64, part: &Part) -> (Arc<Host>, Notes) {
     let notes: Notes = Arc::new(Mutex::new(vec![vec![Seen::NotShared]; part.roles.len()]));
+    let barrier = Arc::new(Barrier::new(2));
     let mut builder = Host::builder(fixture::key(seed));
     for (index, role) in part.roles.iter().enumerate() {
         let (notes, role) = (Arc::clone(&notes), role.clone());
+        let barrier = Arc::clone(&barrier);
         let (name, length) = (role.name, role.length);
         let run = move |side: &mut handle::Subprotocol| {
-            let seen = at_once(play(&mut StdSide(side), &role.steps));
+            let seen = at_once(play(&mut StdSide(side, &barrier), &role.steps));
             notes.lock().expect("no panic")[index] = seen;
             match role.finish {
                 Finish::Return => Ok(()),
@@ -243,5 +263,5 @@ impl Stage for OnStd {
 
 #[test]
 fn the_std_adapter_plays_the_shared_scenarios() {
-    play_all(&OnStd);
+    play_all(&OnStd, scenarios());
 }

@@ -1,7 +1,6 @@
 //! Nothing is polled without need.
 
-use devp2p_tests::embassy_node::{PROTOCOLS, Two};
-use devp2p_tests::embassy_sim::Task;
+use devp2p_tests::embassy_node::Two;
 use embassy_time::Duration;
 
 use crate::basics::{ask, serve};
@@ -38,11 +37,10 @@ fn an_idle_session_polls_only_for_its_pings_and_a_message_costs_a_bounded_number
         }
     });
     let mut side = sim.block_on(async move { (echo_a.session().await.expect("shared"), echo_a) });
-    let mut next = sim.spawn("next session", async move {
+    sim.spawn("next session", async move {
         let next = side.1.session().await;
         drop(next);
     });
-    let _: &mut Task<()> = &mut next;
     const MESSAGES: u64 = 100;
     sim.settle();
     let before = (sim.all_polls(), wires[0].taken());
@@ -68,7 +66,6 @@ fn an_idle_session_polls_only_for_its_pings_and_a_message_costs_a_bounded_number
     // One Ping each 15 s from either side, some polls for each.
     assert!(polls <= 16 * 12, "{polls}");
     drop(side);
-    let _ = PROTOCOLS;
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod again;
 mod alike;
 mod basics;
+mod deadlines;
 mod drops;
 mod ends;
 mod idle;

@@ -1,8 +1,9 @@
 //! Handles on several executors: the session found taken.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -116,7 +117,7 @@ fn runner_and_handles_each_on_an_executor_of_their_own() {
         });
     }
     // The last one to finish ends the session.
-    let left = Arc::new(Mutex::new(2));
+    let left = Arc::new(AtomicU32::new(2));
     for (seed, name, mut handle) in [(1, "a echo", a.echo), (2, "a sense", a.sense)] {
         let left = Arc::clone(&left);
         threads.spawn(name, move || {
@@ -133,12 +134,9 @@ fn runner_and_handles_each_on_an_executor_of_their_own() {
                     assert_eq!(echoed, Ok(true));
                     side.flush().await.expect("flushed");
                 }
-                let mut left = left.lock().expect("no panic");
-                *left -= 1;
-                if *left == 0 {
+                if left.fetch_sub(1, Ordering::SeqCst) == 1 {
                     peer_a.disconnect(DisconnectReason::REQUESTED);
                 }
-                drop(left);
                 let end = side.read_with(|_| ()).await;
                 assert_eq!(end, Err(devp2p_embassy::ReadError::Closed(requested)));
             });
