@@ -28,6 +28,17 @@ pub struct Message {
     pub wire_length: u32,
 }
 
+/// A message that [`Subprotocol::read_into`] copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its code inside the subprotocol.
+    pub code: u32,
+    /// Bytes of its payload, uncompressed.
+    pub length: usize,
+    /// When its last byte had arrived.
+    pub at: Instant,
+}
+
 impl Message {
     /// Decodes the payload as one RLP item.
     ///
@@ -137,17 +148,21 @@ impl Subprotocol {
         }
     }
 
-    /// Waits for the next message and copies its payload to the front of `buffer`; returns code and length.
+    /// Waits for the next message and copies its payload to the front of `buffer`.
     ///
     /// # Errors
     /// As [`read`](Self::read); also [`ReadError::Oversize`] if `buffer` is too small, and the message is then lost.
-    pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<(u32, usize), ReadError> {
+    pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<Incoming, ReadError> {
         self.read_with(|message| {
             let length = message.payload.len();
             match buffer.get_mut(..length) {
                 Some(to) => {
                     to.copy_from_slice(&message.payload);
-                    Ok((message.code, length))
+                    Ok(Incoming {
+                        code: message.code,
+                        length,
+                        at: message.at,
+                    })
                 }
                 None => Err(ReadError::Oversize {
                     code: message.code,

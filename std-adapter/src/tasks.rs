@@ -42,9 +42,14 @@ impl Tasks {
             let thread = thread::Builder::new()
                 .name(format!("devp2p {capability}"))
                 .spawn(move || {
-                    let result = catch_unwind(AssertUnwindSafe(|| run(&mut subprotocol)));
+                    // What the closure owns is dropped in here too: that may panic as well.
+                    let result = catch_unwind(AssertUnwindSafe(move || {
+                        let result = run(&mut subprotocol);
+                        drop((subprotocol, run));
+                        result
+                    }));
                     link.close(cause(index, capability, result));
-                    drop((subprotocol, run, link));
+                    drop(link);
                     let mut subprotocols = done
                         .subprotocols
                         .lock()

@@ -79,8 +79,10 @@ impl Link {
         }
     }
 
-    /// Gives the transport's writer up. Only a closed session may: then no write blocks.
+    /// Gives up the transport's writer and the keys, which handles that outlive the session must not keep. Only a closed
+    /// session may: then no write blocks.
     pub(crate) fn release_writer(&self) {
+        *lock(&self.sealer) = None;
         let mut socket = lock(&self.socket);
         socket.bytes = Vec::new();
         let writer = socket.writer.take();

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::connect::connect;
@@ -18,6 +18,9 @@ pub(super) enum Lookup {
     Found(io::Result<Vec<SocketAddr>>),
     CalledOff,
 }
+
+/// A dial timeout beyond this is as good as none, and far from where the clock ends.
+const LONGEST_DIAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
     /// Dials, and runs the session to its end.
@@ -34,7 +37,7 @@ impl Shared {
     }
 
     fn connect(&self, ticket: u64, enode: &Enode) -> Result<TcpStream, DialError> {
-        let deadline = Instant::now() + self.dial_timeout;
+        let deadline = Instant::now() + self.dial_timeout.min(LONGEST_DIAL);
         let addresses = self.look_up(ticket, enode, deadline)?;
         let mut result = Err(DialError::TimedOut(self.dial_timeout));
         for (i, &address) in addresses.iter().enumerate() {
