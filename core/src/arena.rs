@@ -6,6 +6,7 @@
 
 use core::task::{Context, Poll, Waker};
 
+use crate::MAX_PROTOCOLS;
 use crate::capability::{Overflow, Protocol};
 use crate::code::LocalCode;
 use crate::error::CloseReason;
@@ -123,12 +124,12 @@ impl<'a, const N: usize> Arena<'a, N> {
     /// Splits `bytes` among `protocols` by their `inbox` sizes.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`] if they need more bytes, or are more than `N`.
+    /// [`ArenaTooSmall`] if they need more bytes, or are more than `N` or [`MAX_PROTOCOLS`].
     pub fn new(bytes: &'a mut [u8], protocols: &[Protocol]) -> Result<Self, ArenaTooSmall> {
         let needed = protocols
             .iter()
             .fold(0usize, |sum, protocol| sum.saturating_add(protocol.inbox));
-        if needed > bytes.len() || protocols.len() > N {
+        if needed > bytes.len() || protocols.len() > N.min(MAX_PROTOCOLS) {
             return Err(ArenaTooSmall { needed });
         }
         let mut inboxes = core::array::from_fn(|_| Inbox::default());

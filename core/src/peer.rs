@@ -231,19 +231,22 @@ impl<const N: usize> Peer<N> {
         };
         let mut result = Ok(());
         match route(&self.shared, code) {
-            Route::Base(WireCode::HELLO) => self.handle_hello(now, local, payload),
+            Route::Base(WireCode::HELLO) if self.state() == State::AwaitingHello => {
+                self.handle_hello(now, local, payload);
+            }
             Route::Base(WireCode::DISCONNECT) => {
                 self.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
             }
             _ if self.state() == State::AwaitingHello => {
                 self.handle_violation(now, Violation::ExpectedHello)
             }
-            Route::Base(_) if payload.len() > MAX_HELLO_LENGTH => {
+            Route::Base(_) | Route::Reserved if payload.len() > MAX_HELLO_LENGTH => {
                 self.handle_violation(now, Violation::BaseMessageTooLarge);
             }
             Route::Base(WireCode::PING) => self.handle_base(now, BaseMessage::Ping),
-            Route::Base(_) => self.handle_base(now, BaseMessage::Pong),
-            Route::Reserved => {}
+            Route::Base(WireCode::PONG) => self.handle_base(now, BaseMessage::Pong),
+            // A second Hello too.
+            Route::Base(_) | Route::Reserved => {}
             Route::OutOfRange => self.handle_violation(now, Violation::CodeOutOfRange),
             Route::Subprotocol { subprotocol, code } => {
                 let Some(length) = u32::try_from(payload.len())

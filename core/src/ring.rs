@@ -47,7 +47,11 @@ impl<'a> Ring<'a> {
 
     /// Room for the next bytes: whole blocks, contiguous, perhaps not all that is free.
     pub fn writable(&mut self) -> &mut [u8] {
-        let free = self.free();
+        self.room(self.free())
+    }
+
+    /// The contiguous part of the next `n` bytes, which are free.
+    fn room(&mut self, n: usize) -> &mut [u8] {
         if self.length == 0 {
             self.read = 0;
         }
@@ -55,7 +59,7 @@ impl<'a> Ring<'a> {
         if at >= self.capacity() {
             at -= self.capacity();
         }
-        let end = self.capacity().min(at + free);
+        let end = self.capacity().min(at + n);
         self.bytes.get_mut(at..end).unwrap_or_default()
     }
 
@@ -67,11 +71,12 @@ impl<'a> Ring<'a> {
     /// Appends all of `from`, or nothing if it does not fit.
     #[must_use]
     pub fn push(&mut self, mut from: &[u8]) -> bool {
-        if from.len() > self.free() {
+        // Not by `free` and `writable`, which round down: between two pieces that would leave no room for the second.
+        if from.len() > self.capacity() - self.length {
             return false;
         }
         while !from.is_empty() {
-            let to = self.writable();
+            let to = self.room(from.len());
             let n = to.len().min(from.len());
             let (Some(to), Some((head, rest))) = (to.get_mut(..n), from.split_at_checked(n)) else {
                 return false;

@@ -5,7 +5,7 @@
 //! * [`Peer`]: a copyable handle on the session; [`Subprotocol`]: one handle each, which outlives sessions and gives a
 //!   [`Guard`] for each.
 //!
-//! ```ignore
+//! ```text
 //! static RESOURCES: StaticCell<Resources<'static, NoopRawMutex, 2, 8192, 1024, 512>> = StaticCell::new();
 //! let (mut runner, peer, [mut echo, sensor]) = devp2p_embassy::new(RESOURCES.init(Resources::new()), &KEY, LOCAL, Config::new())?;
 //! // One task: connect a socket, then
@@ -21,14 +21,19 @@
 #![no_std]
 
 mod event;
-mod guard;
 mod peer;
+mod reader;
 mod resources;
 mod runner;
 mod shared;
+mod subprotocol;
+mod waiters;
+mod writer;
 
-pub use event::PeerEvent;
-pub use guard::{Guard, Incoming, NotShared, ReadError, Reader, Subprotocol, Writer};
-pub use peer::{Info, Peer};
+pub use event::{Events, Lagged, PeerEvent};
+pub use peer::{Counters, Info, Peer};
+pub use reader::{Incoming, ReadError, Reader};
 pub use resources::{Resources, new};
 pub use runner::{Close, Ended, Runner};
+pub use subprotocol::{Guard, NotShared, Subprotocol};
+pub use writer::Writer;

@@ -5,10 +5,10 @@ use devp2p_core::rlpx::NodeKey;
 use devp2p_core::session::{Session, Storage, StorageError};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
-use crate::guard::Subprotocol;
 use crate::peer::Peer;
 use crate::runner::Runner;
 use crate::shared::Shared;
+use crate::subprotocol::Subprotocol;
 
 /// Bytes that the runner reads, and writes, at a time.
 pub(crate) const CHUNK: usize = 512;

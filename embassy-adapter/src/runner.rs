@@ -9,7 +9,6 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::Entropy;
 use devp2p_core::session::Event;
 use devp2p_core::time::{Instant, PollAt};
-use devp2p_core::waiter::Waiter;
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use embassy_futures::yield_now;
@@ -21,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::event::PeerEvent;
 use crate::resources::CHUNK;
-use crate::shared::{Inner, Shared, Who};
+use crate::shared::{Inner, Shared, Who, tick};
 
 /// Ends the sending direction of a connection whose receiving direction goes on.
 ///
@@ -111,7 +110,13 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
         let shared = self.shared;
         let mut bytes = Zeroizing::new([0; Entropy::LENGTH]);
         rng.fill_bytes(&mut *bytes);
+        // A session whose runner was dropped while the lock was taken ends here: its tasks must be woken first.
         with(shared, |inner, now| {
+            inner.session.handle_end(now, TransportError::Io)
+        })
+        .await;
+        with(shared, |inner, now| {
+            shared.begin(inner);
             let entropy = Entropy::new(&bytes);
             match remote {
                 Some(remote) => inner.session.start_dial(remote, entropy, now),
@@ -145,9 +150,7 @@ struct Abort<'s, 'a, M: RawMutex, const N: usize>(&'s Shared<'a, M, N>);
 
 impl<M: RawMutex, const N: usize> Drop for Abort<'_, '_, M, N> {
     fn drop(&mut self) {
-        self.0.try_with(|inner, now| {
-            inner.session.handle_end(now, TransportError::Io);
-        });
+        self.0.request_drop();
     }
 }
 
@@ -155,17 +158,9 @@ async fn with<'a, M: RawMutex, const N: usize, R>(
     shared: &Shared<'a, M, N>,
     f: impl FnOnce(&mut Inner<'a, N>, Instant) -> R,
 ) -> R {
-    with_as(Who::Runner, shared, f).await
-}
-
-async fn with_as<'a, M: RawMutex, const N: usize, R>(
-    who: Who,
-    shared: &Shared<'a, M, N>,
-    f: impl FnOnce(&mut Inner<'a, N>, Instant) -> R,
-) -> R {
     let mut f = Some(f);
     poll_fn(|cx| {
-        shared.poll_with(who, cx, |inner, now, _| match f.take() {
+        shared.poll_with(Who::Runner, cx, |inner, now, _| match f.take() {
             Some(f) => Poll::Ready(f(inner, now)),
             None => Poll::Pending,
         })
@@ -179,55 +174,41 @@ async fn drive_loop<M: RawMutex, const N: usize>(
     mut admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
 ) -> CloseReason {
     loop {
-        let (event, at) = with_as(Who::Drive, shared, |inner, now| {
-            let event = inner.session.poll(now);
+        let (event, added, at) = with(shared, |inner, now| {
+            let event = inner.poll(now);
+            let mut added = None;
             match event {
                 Some(Event::Authenticated(id)) => match admit(id) {
                     Ok(()) => inner.session.admit(),
                     Err(reason) => inner.session.reject(now, reason),
                 },
-                Some(Event::Active) => inner.generation = inner.generation.wrapping_add(1),
-                Some(Event::Closed(reason)) => inner.ended = reason,
-                Some(Event::HalfClose) | None => {}
+                Some(Event::Active) => added = inner.session.peer().remote(),
+                Some(Event::HalfClose | Event::Closed(_)) | None => {}
             }
-            (event, inner.session.poll_at())
+            (event, added, inner.drive_at())
         })
         .await;
+        if let Some(remote) = added {
+            shared.tell(PeerEvent::Added(remote.id));
+        }
         match event {
-            Some(Event::Active) => announce(shared).await,
             Some(Event::HalfClose) => shared.output.signal(()),
             Some(Event::Closed(reason)) => {
                 shared.tell(PeerEvent::Dropped(reason));
                 return reason;
             }
-            Some(Event::Authenticated(_)) => {}
+            Some(Event::Active | Event::Authenticated(_)) => {}
             None => match at {
                 // One step of the handshake is done: others first.
                 PollAt::Now => yield_now().await,
                 PollAt::Idle => shared.drive.wait().await,
-                PollAt::At(at) => {
-                    let at = embassy_time::Instant::from_micros(at.as_micros());
-                    select(Timer::at(at), shared.drive.wait()).await;
-                }
+                PollAt::At(at) => match tick(at) {
+                    Some(at) => {
+                        select(Timer::at(at), shared.drive.wait()).await;
+                    }
+                    None => shared.drive.wait().await,
+                },
             },
-        }
-    }
-}
-
-/// Tells everyone who waits that the session is active.
-async fn announce<M: RawMutex, const N: usize>(shared: &Shared<'_, M, N>) {
-    let remote = with(shared, |inner, _| inner.session.peer().remote()).await;
-    if let Some(remote) = remote {
-        shared.tell(PeerEvent::Added(remote.id));
-    }
-    loop {
-        let waker = with(shared, |inner, _| {
-            inner.starts.iter_mut().find_map(Waiter::take)
-        })
-        .await;
-        match waker {
-            Some(waker) => waker.wake(),
-            None => return,
         }
     }
 }
@@ -275,29 +256,36 @@ async fn write_loop<M: RawMutex, const N: usize, W: Close>(
             let (length, is_said) = with(shared, |inner, _| {
                 let output = inner.session.output();
                 let length = output.len().min(CHUNK);
-                for (to, from) in buffer.iter_mut().zip(output) {
-                    *to = *from;
+                if let (Some(to), Some(from)) = (buffer.get_mut(..length), output.get(..length)) {
+                    to.copy_from_slice(from);
                 }
                 (length, inner.session.is_said())
             })
             .await;
             match buffer.get(..length) {
-                Some(bytes) if length > 0 => {
-                    let n = writer.write(bytes).await?;
-                    with(shared, |inner, now| inner.session.consume_output(now, n)).await;
+                Some(bytes) if length > 0 => match writer.write(bytes).await? {
+                    // A transport that takes nothing never will.
+                    0 => return Ok(()),
+                    n => with(shared, |inner, now| inner.session.consume_output(now, n)).await,
+                },
+                _ if is_said => {
+                    writer.close_write().await?;
+                    core::future::pending::<()>().await;
                 }
-                _ if is_said => return writer.close_write().await,
-                _ => {
-                    writer.flush().await?;
-                    shared.output.wait().await;
-                }
+                // To flush can mean to wait for the remote's acknowledgement: what comes meanwhile goes out at once.
+                _ => match select(writer.flush(), shared.output.wait()).await {
+                    Either::First(flushed) => {
+                        flushed?;
+                        shared.output.wait().await;
+                    }
+                    Either::Second(()) => {}
+                },
             }
         }
     };
-    if let Err(write_error) = result.await {
-        *error = Some(write_error);
-        end(shared, TransportError::Io).await;
-    }
+    let result: Result<(), W::Error> = result.await;
+    *error = result.err();
+    end(shared, TransportError::Io).await;
 }
 
 async fn end<M: RawMutex, const N: usize>(shared: &Shared<'_, M, N>, error: TransportError) {

@@ -2,11 +2,17 @@
 //!
 //! * [`pair`]: two [`endpoint`]s, a [`link`] with seeded faults in each direction, and a virtual clock.
 //! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
+//! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
+//!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
 //! * [`command`]: the `devp2p` program, built once.
+//! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
 pub mod command;
+pub mod embassy_node;
+pub mod embassy_pipe;
+pub mod embassy_sim;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;
@@ -15,4 +21,5 @@ pub mod node;
 pub mod pair;
 pub mod random;
 pub mod rogue;
+pub mod suite;
 pub mod wake;

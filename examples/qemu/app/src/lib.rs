@@ -1,0 +1,67 @@
+//! What the boards with a network card do, without anything of a board: boot parameters in, a status out.
+//!
+//! A board brings an [`embassy_net::Stack`] whose runner runs in a task of its own, a time driver, random bytes, and memory
+//! ([`Memory`]); then [`run`] does the rest. The host can run the same over a stack of its own.
+//!
+//! [`session`] is what happens in one devp2p session; everything else here only makes connections.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod fmt;
+
+pub mod network;
+pub mod parameters;
+pub mod session;
+pub mod transport;
+
+pub use network::{Identity, Memory, run};
+pub use parameters::{Parameters, Remote};
+
+use devp2p_core::capability::Protocol;
+use devp2p_core::rlpx::NodeKey;
+use static_cell::StaticCell;
+
+/// How the work ended: the board's exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Status {
+    /// As it should.
+    Success,
+    /// The boot parameters make no sense.
+    BadParameters,
+    /// No connection, or a session did not go as it should.
+    Failure,
+}
+
+impl Status {
+    /// The status as a process has it.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::BadParameters => 2,
+        }
+    }
+}
+
+/// The node's key and its protocols, made once: the key that the parameters give, or a new one from `entropy`.
+pub fn identity(
+    parameters: &Parameters,
+    client_name: &'static str,
+    entropy: fn(&mut [u8]),
+) -> Option<Identity> {
+    static KEY: StaticCell<NodeKey> = StaticCell::new();
+    static PROTOCOLS: StaticCell<[Protocol; session::PROTOCOLS]> = StaticCell::new();
+    let secret = parameters.key.unwrap_or_else(|| {
+        let mut secret = [0; 32];
+        entropy(&mut secret);
+        secret
+    });
+    Some(Identity {
+        key: KEY.init(NodeKey::new(&secret).ok()?),
+        protocols: PROTOCOLS.init(session::protocols().ok()?),
+        client_name,
+    })
+}

@@ -1,0 +1,164 @@
+//! Boot parameters: `name=value` words parted by spaces.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::str::FromStr;
+
+/// Bytes that hold any boot parameters.
+pub const MAX_LENGTH: usize = 512;
+
+/// Whom to connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remote {
+    /// Its identity, from an enode URL.
+    pub id: [u8; 64],
+    /// Where it listens.
+    pub address: SocketAddrV4,
+}
+
+/// What a board is told at boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// `enode=enode://ID@ADDRESS:PORT`: whom to dial. This or `listen`.
+    pub remote: Option<Remote>,
+    /// `listen=PORT`: where to be dialled.
+    pub listen: Option<u16>,
+    /// `key=HEX`: the node's static private key, 32 bytes. Default: a new one.
+    pub key: Option<[u8; 32]>,
+    /// `address=ADDRESS`: our own, in a network of 24 bits. Default: 10.0.2.15, as QEMU's user network expects.
+    pub address: Ipv4Addr,
+    /// `gateway=ADDRESS`. Default: 10.0.2.2, which is the host.
+    pub gateway: Ipv4Addr,
+    /// `sessions=N`: how many before the work is done. Default: 1.
+    pub sessions: u32,
+    /// `hold=SECONDS`: how long a session is held, answering Pings, once its work is done. Default: 0.
+    pub hold: u32,
+}
+
+/// The word that could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BadParameter<'a>(pub &'a str);
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            remote: None,
+            listen: None,
+            key: None,
+            address: Ipv4Addr::new(10, 0, 2, 15),
+            gateway: Ipv4Addr::new(10, 0, 2, 2),
+            sessions: 1,
+            hold: 0,
+        }
+    }
+}
+
+impl Parameters {
+    /// Reads parameters.
+    ///
+    /// # Errors
+    /// [`BadParameter`]: the first word that is unknown or has no sensible value; the empty one if there is nobody to dial and
+    /// no port to listen on, or both.
+    pub fn parse(text: &str) -> Result<Self, BadParameter<'_>> {
+        let mut parameters = Self::default();
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            parameters.set(word).ok_or(BadParameter(word))?;
+        }
+        if parameters.remote.is_some() == parameters.listen.is_some() {
+            return Err(BadParameter(""));
+        }
+        Ok(parameters)
+    }
+
+    fn set(&mut self, word: &str) -> Option<()> {
+        let (name, value) = word.split_once('=')?;
+        match name {
+            "enode" => {
+                let (id, address) = value.strip_prefix("enode://")?.split_once('@')?;
+                // What discovery adds is of no use here.
+                let address = address
+                    .split_once('?')
+                    .map_or(address, |(address, _)| address);
+                let id = hex(id)?;
+                let address = parse(address)?;
+                self.remote = Some(Remote { id, address });
+            }
+            "listen" => self.listen = Some(parse(value)?),
+            "key" => self.key = Some(hex(value)?),
+            "address" => self.address = parse(value)?,
+            "gateway" => self.gateway = parse(value)?,
+            "sessions" => self.sessions = parse(value)?,
+            "hold" => self.hold = parse(value)?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn parse<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            *byte = *byte << 4 | char::from(*digit).to_digit(16)? as u8;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::string::String;
+
+    use super::*;
+
+    fn enode() -> String {
+        format!("enode://{}@1.2.3.4:5", "ab".repeat(64))
+    }
+
+    #[test]
+    fn a_remote_or_a_port_is_needed_and_not_both() {
+        assert_eq!(Parameters::parse(""), Err(BadParameter("")));
+        let both = format!("listen=1 enode={}", enode());
+        assert_eq!(Parameters::parse(&both), Err(BadParameter("")));
+        let parameters = Parameters::parse("listen=30303 sessions=3").unwrap();
+        assert_eq!((parameters.listen, parameters.sessions), (Some(30303), 3));
+    }
+
+    #[test]
+    fn an_enode_names_identity_and_address() {
+        let id: String = (0..64).map(|i| format!("{i:02x}")).collect();
+        for tail in ["", "?discport=0"] {
+            let text = format!("enode=enode://{id}@10.0.2.2:30303{tail}");
+            let remote = Parameters::parse(&text).unwrap().remote.unwrap();
+            assert_eq!(remote.id, core::array::from_fn(|i| i as u8));
+            assert_eq!(remote.address, "10.0.2.2:30303".parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_bad_word_is_named() {
+        let long = format!("key={}", "0".repeat(65));
+        for word in [
+            "x",
+            "x=1",
+            "listen=70000",
+            "key=12",
+            &long,
+            "enode=enode://00@1.2.3.4:5",
+            "remote=1.2.3.4:5",
+            "address=",
+        ] {
+            let text = format!("enode={} {word} sessions=1", enode());
+            assert_eq!(Parameters::parse(&text), Err(BadParameter(word)));
+        }
+    }
+}

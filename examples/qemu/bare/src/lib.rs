@@ -1,0 +1,20 @@
+//! A peer at message level over a serial line, driven by a poll loop: no executor, no RLPx, no allocator.
+//!
+//! [`line`] drives [`devp2p_core::peer::Peer`] over the checked frames of `qemu-framing`; [`node`] is what the boards do with
+//! it; [`protocols`] is what both ends of the line agree on.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod boot;
+pub mod drive;
+pub mod line;
+pub mod node;
+pub mod protocols;
+mod queue;
+mod receive;
+mod send;
+
+#[cfg(test)]
+mod tests;

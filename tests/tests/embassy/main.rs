@@ -1,0 +1,9 @@
+//! The Embassy adapter: two peers over a connection in memory, in virtual time.
+
+mod again;
+mod alike;
+mod basics;
+mod drops;
+mod ends;
+mod idle;
+mod threads;
