@@ -194,8 +194,8 @@ fn what_came_before_a_disconnect_can_still_be_read() {
 fn what_nobody_reads_costs_no_memory_after_the_end() {
     let two = two();
     send(&two, (0..50).map(|_| noise(1000)).collect());
-    two.controls[1].run(|s| s.disconnect(R::REQUESTED));
     let peer = two.controls[0].run(|s| s.peer().clone());
+    two.controls[1].run(|s| s.disconnect(R::REQUESTED));
     assert_eq!(peer.closed(), remote_requested(R::REQUESTED));
     let [dialled, accepted] = two.running;
     dialled.report();

@@ -158,7 +158,9 @@ fn a_session_that_is_held_back_ends_when_it_is_told_to() {
         send_numbered(&two.controls[0], 20);
         two.running[1].stopper.stop(R::REQUESTED);
         let [dialled, accepted] = two.running;
-        assert_eq!(accepted.report().reason, CloseReason::Local(R::REQUESTED));
+        let report = accepted.report();
+        assert_eq!(report.reason, CloseReason::Local(R::REQUESTED));
+        assert!(report.stuck.is_empty(), "{report:?}");
         assert_eq!(dialled.report().reason, remote_requested(R::REQUESTED));
         assert_eq!(two.hosts[1].memory().used(), 0);
     }

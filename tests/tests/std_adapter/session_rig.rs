@@ -33,14 +33,16 @@ pub(crate) fn host_with(
     protocols: Vec<Protocol>,
     set: impl FnOnce(Builder) -> Builder,
 ) -> Arc<Host> {
-    let builder = protocols
-        .into_iter()
-        .fold(Host::builder(key(seed)), Builder::protocol);
+    let builder = Host::builder(key(seed)).config(config(|_| ()));
+    let builder = protocols.into_iter().fold(builder, Builder::protocol);
     set(builder).build().expect("a host")
 }
 
 pub(crate) fn config(set: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::new();
+    // What is not meant to pass here must not on the busiest machine.
+    config.handshake_timeout = millis(30_000);
+    config.closing_timeout = millis(30_000);
     set(&mut config);
     config
 }
