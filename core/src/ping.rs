@@ -28,6 +28,8 @@ pub struct PingScheduler {
     timeout: Duration,
     /// When the Ping that no Pong has answered yet went out.
     sent: Option<Instant>,
+    /// Pings before that one which no Pong has answered either.
+    overtaken: u8,
     round_trip: Option<Duration>,
     pongs: u32,
     held_since: Option<Instant>,
@@ -42,6 +44,7 @@ impl PingScheduler {
             interval,
             timeout,
             sent: None,
+            overtaken: 0,
             round_trip: None,
             pongs: 0,
             held_since: None,
@@ -85,11 +88,18 @@ impl PingScheduler {
         }
     }
 
-    /// A Pong came: if one of our Pings was unanswered, the round trip is known. An unasked Pong is ignored.
+    /// A Pong came: if one of our Pings was unanswered, the round trip is known, unless an earlier Ping is unanswered too,
+    /// which this may be the answer to. An unasked Pong is ignored.
     pub fn on_pong(&mut self, now: Instant) {
-        if let Some(sent) = self.sent.take() {
+        let Some(sent) = self.sent else {
+            return;
+        };
+        self.pongs = self.pongs.wrapping_add(1);
+        if self.overtaken > 0 {
+            self.overtaken -= 1;
+        } else {
+            self.sent = None;
             self.round_trip = Some(now.saturating_since(sent));
-            self.pongs = self.pongs.wrapping_add(1);
         }
     }
 
@@ -143,7 +153,9 @@ impl PingScheduler {
             self.state = State::AwaitingPong {
                 deadline: now.saturating_add(self.timeout),
             };
-            self.sent = Some(now);
+            if self.sent.replace(now).is_some() {
+                self.overtaken = self.overtaken.saturating_add(1);
+            }
             if self.held_since.is_some() {
                 self.held_since = Some(now);
             }

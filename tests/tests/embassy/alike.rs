@@ -177,7 +177,8 @@ fn no_std_message(error: handle::ReadError) -> NoMessage {
 
 impl Side for StdSide<'_> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<(u32, usize), NoMessage> {
-        self.0.read_into(buffer).map_err(no_std_message)
+        let read = self.0.read_into(buffer).map_err(no_std_message)?;
+        Ok((read.code, read.length))
     }
 
     fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<(u32, usize)>, NoMessage> {
@@ -264,4 +265,5 @@ impl Stage for OnStd {
 #[test]
 fn the_std_adapter_plays_the_shared_scenarios() {
     play_all(&OnStd, scenarios());
+    play_all(&OnStd, vec![waiting()]);
 }

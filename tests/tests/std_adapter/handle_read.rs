@@ -58,7 +58,12 @@ fn read_into_copies_or_says_that_the_buffer_is_too_small() {
     send(&two, vec![noise(100), noise(101), noise(0), noise(100)]);
     let got = two.controls[0].run(|s| {
         let mut buffer = [0; 100];
-        let mut read = |buffer: &mut [u8]| s.read_into(buffer);
+        let before = std::time::Instant::now();
+        let mut read = |buffer: &mut [u8]| {
+            let read = s.read_into(buffer)?;
+            assert!(read.at <= std::time::Instant::now().max(before));
+            Ok((read.code, read.length))
+        };
         let first = read(&mut buffer);
         let copied = buffer.to_vec();
         (
