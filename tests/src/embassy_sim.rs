@@ -1,7 +1,7 @@
 //! A deterministic executor in virtual time for futures that use embassy-time.
 //!
 //! It polls the tasks whose wakers fired, in the order of their making. When none is left, the clock moves on in steps of
-//! [`TICK`] until one is woken. Nothing sleeps and nothing is polled without being woken.
+//! a tick until one is woken. Nothing sleeps and nothing is polled without being woken.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
