@@ -114,6 +114,8 @@ pub async fn ask(echo: &mut Handle, hold: Duration, buffer: &mut [u8]) -> Result
     send(&mut session, TOO_LARGE, buffer).await?;
     match session.read(buffer).await {
         Err(ReadError::Oversize { length, .. }) if length as usize == TOO_LARGE => {}
+        // The remote is a board too, and has no more room than we have.
+        Ok(incoming) if incoming.code == ANSWER && incoming.length == 0 => {}
         Err(ReadError::Closed(reason)) => return Err(Failure::Closed(reason)),
         _ => return Err(Failure::Oversize),
     }
@@ -188,7 +190,8 @@ async fn next_question(session: &mut Session, buffer: &mut [u8]) -> Result<(), F
         Ok(_) => Ok(()),
         Err(ReadError::Oversize { length, .. }) => {
             warning!("echo: a question of {} bytes is too large", length);
-            Ok(())
+            // An empty answer, lest the remote wait for ever.
+            Ok(session.write(ANSWER, &[]).await?)
         }
         Err(ReadError::Closed(reason)) => Err(Failure::Closed(reason)),
     }

@@ -26,9 +26,9 @@ const TRANSMIT_REQUEST: usize = BASE + 0x38;
 
 const RECEIVED: u32 = 1 << 0;
 
-/// The largest Ethernet frame, without its check: an IP datagram that every host must take (RFC 791), and its header. Small, for
-/// there are two buffers of it; TCP tells the remote its segments accordingly.
-const MTU: usize = 14 + 576;
+/// The largest Ethernet frame, without its check. Not smaller: QEMU's user network sends segments of this size whatever the
+/// guest asks for.
+const MTU: usize = 14 + 1500;
 const HEADER: usize = 14;
 /// In the FIFO, a frame's length stands before it and its check after it; the length counts both.
 const LENGTH: usize = 2;
