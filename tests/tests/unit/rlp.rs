@@ -188,6 +188,8 @@ proptest! {
                     prop_assert_eq!(&bytes[..used], &canonical[..]);
                 }
             }
+            // The oracle lets a length pass that is stated in a longer form than it needs.
+            Err(Error::NonCanonicalLength) => {}
             Err(_) => prop_assert!(rlp::decode::<u64>(&bytes).is_err()),
         }
     }
