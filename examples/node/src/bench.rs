@@ -240,6 +240,9 @@ pub(crate) fn explain(error: WriteError) -> Failure {
     }
 }
 
+/// How long an answer may take: all messages before it have to arrive first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Waits for the answer to the last message.
 pub(crate) fn answer(
     subprotocol: &mut Subprotocol,
@@ -248,9 +251,17 @@ pub(crate) fn answer(
 ) -> Result<(), Failure> {
     let expected = format!("an answer of bench/1 with code {code} and {length} bytes");
     let advice = "dial a node that keeps the rules of bench/1, such as `devp2p listen`";
-    match subprotocol.read_with(|message| (message.code, message.payload.len())) {
-        Ok(found) if found == (code, length) => Ok(()),
-        Ok((code, length)) => Err(Failure::new(
+    let answer = subprotocol
+        .read_timeout(PATIENCE)
+        .map(|message| message.map(|message| (message.code, message.payload.len())));
+    match answer {
+        Ok(Some(found)) if found == (code, length) => Ok(()),
+        Ok(None) => Err(Failure::new(
+            format_args!("the remote has not answered for {} s", PATIENCE.as_secs()),
+            expected,
+            advice,
+        )),
+        Ok(Some((code, length))) => Err(Failure::new(
             format_args!("the remote answered with code {code} and {length} bytes"),
             expected,
             advice,
