@@ -312,7 +312,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// The transport has proved who the remote is.
-    pub fn expect(&mut self, expected: Expected) {
+    pub fn expect_identity(&mut self, expected: Expected) {
         self.expected = expected;
     }
 

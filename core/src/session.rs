@@ -291,7 +291,7 @@ impl<'a, const N: usize> Session<'a, N> {
         if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
         {
             self.peer
-                .expect(Expected::Authenticated(established.remote));
+                .expect_identity(Expected::Authenticated(established.remote));
             let secrets = established.secrets;
             self.phase = Phase::Live(Live {
                 receive: ReceiveHalf::new(secrets.ingress),

@@ -282,7 +282,7 @@ impl Session {
             remote: self.remote,
             peer: None,
         };
-        link.change(|peer, _| peer.expect(Expected::Authenticated(id)));
+        link.change(|peer, _| peer.expect_identity(Expected::Authenticated(id)));
         let admitted = admit(&candidate);
         let transmit = TransmitHalf::new(secrets.egress);
         link.prepare(Sealer::new(Arc::clone(&keys), transmit), admitted);
