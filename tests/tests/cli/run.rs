@@ -69,7 +69,14 @@ impl Listening {
         }
     }
 
-    /// Sends a signal and waits for the end. The output is without the first line.
+    /// Waits for its next line.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// Sends a signal and waits for the end. The output is without the lines that were read before.
     pub(crate) fn end(mut self, signal: &str) -> Ended {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
