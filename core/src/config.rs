@@ -28,7 +28,8 @@ pub struct Config {
     pub handshake_timeout: Duration,
     /// From the end of one ping exchange to the next Ping. Default: 15 s.
     pub ping_interval: Duration,
-    /// From our Ping to any message of the remote. Default: 15 s.
+    /// From our Ping to any message of the remote, without the time in which we hold back or a message is in progress.
+    /// Default: 15 s.
     pub pong_timeout: Duration,
     /// From the first byte of a message to its last. Default: 30 s.
     pub message_timeout: Duration,

@@ -230,7 +230,8 @@ impl Link {
             .map_or_else(|| Arc::new([]) as _, |offer| Arc::clone(&offer.queues))
     }
 
-    /// The inbox of this subprotocol, which is one of the offered ones.
+    /// The inbox of this subprotocol, which is one of the offered ones. No peer can make it panic: the receiver and the
+    /// handles that call it are made only once Hello was accepted, with indices of what was offered.
     pub(crate) fn queue(&self, subprotocol: usize) -> &Queue {
         let offer = self.offer.get().expect("a subprotocol runs after Hello");
         &offer.queues[subprotocol]
