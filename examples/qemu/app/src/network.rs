@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 
 use devp2p_core::capability::Protocol;
-use devp2p_core::config::Local;
+use devp2p_core::config::{Config, Local};
 use devp2p_core::node_id::NodeId;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_embassy::{Runner, Subprotocol};
@@ -14,18 +14,18 @@ use embassy_time::{Duration, Timer, with_timeout};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::fmt::{info, warning};
-use crate::session::{self, PROTOCOLS, Resources};
+use crate::session::{self, Failure, PROTOCOLS, Peer, Plan, Resources};
 use crate::socket::{Network, Socket};
 use crate::{Parameters, Remote, Status};
 
-/// How often a connection is tried.
-const ATTEMPTS: u32 = 5;
-/// How long one may take.
+/// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the work may take to end after the session has.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two of them.
+/// Before the next connection, after a session that was lost; doubled each time that there is none.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What a peer is made of besides its memory.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,8 @@ pub struct Identity {
     pub client_name: &'static str,
 }
 
-/// Runs as many sessions as the parameters say, one after the other with the same memory, dialling or dialled. Needs one socket
+/// Runs sessions until the work was done in as many as the parameters say, one after the other with the same memory, dialling or
+/// dialled; after one that was lost it connects again, as often as the parameters allow. Needs one socket
 /// of `network` at a time, a `payload` buffer of [`LARGEST`](session::LARGEST) bytes, and `entropy` to fill bytes from a random
 /// source that is good enough for keys.
 pub async fn run(
@@ -56,36 +57,89 @@ pub async fn run(
         listen_port: parameters.listen.unwrap_or(0),
         protocols: identity.protocols,
     };
-    let made = devp2p_embassy::new(resources, identity.key, local, configuration());
-    let Ok((mut runner, _, [mut echo, mut sensor])) = made else {
+    let made = devp2p_embassy::new(resources, identity.key, local, configuration(parameters));
+    let Ok((mut runner, peer, [mut echo, mut sensor])) = made else {
         return Status::BadParameters;
     };
-    let mut status = Status::Success;
-    for _ in 0..parameters.sessions {
-        let peer = Parts {
+    let (mut done, mut lost, mut pause) = (0, 0, PAUSE);
+    while done < parameters.sessions {
+        let parts = Parts {
             runner: &mut runner,
+            peer,
             echo: &mut echo,
             sensor: &mut sensor,
+            plan: plan(parameters, done),
         };
-        if one(network, parameters, payload, peer, entropy).await != Status::Success {
-            status = Status::Failure;
+        match one(network, parameters, payload, parts, entropy).await {
+            Outcome::Done => {
+                done += 1;
+                continue;
+            }
+            Outcome::Wrong => return Status::Failure,
+            Outcome::Lost => pause = PAUSE,
+            Outcome::Refused => {}
         }
+        if lost == parameters.retries {
+            return Status::Failure;
+        }
+        lost += 1;
+        info!("again in {} ms", pause.as_millis());
+        Timer::after(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
-    status
+    Status::Success
+}
+
+/// What is to be done in the next session, after so many.
+fn plan(parameters: &Parameters, done: u32) -> Plan {
+    let asks = parameters.remote.is_some();
+    let hold = match parameters.until {
+        Some(_) => None,
+        // Who was dialled leaves the end to the remote.
+        None => parameters.hold.or(asks.then_some(0)),
+    };
+    Plan {
+        asks,
+        hold: hold.map(|seconds| Duration::from_secs(seconds.into())),
+        reason: parameters.reasons.of(done),
+        until: parameters.until,
+    }
 }
 
 /// The handshake has more time than the default: an emulated board is slow, and so are small ones.
-fn configuration() -> devp2p_core::config::Config {
-    let mut config = devp2p_core::config::Config::new();
-    config.handshake_timeout = devp2p_core::time::Duration::from_secs(20);
+fn configuration(parameters: &Parameters) -> Config {
+    let mut config = Config::new();
+    config.handshake_timeout = seconds(20);
+    if let Some(ping) = parameters.ping {
+        config.ping_interval = seconds(ping);
+        config.pong_timeout = seconds(ping);
+    }
     config
+}
+
+fn seconds(seconds: u32) -> devp2p_core::time::Duration {
+    devp2p_core::time::Duration::from_secs(seconds.into())
+}
+
+/// How a connection and its session went.
+enum Outcome {
+    /// The work was done.
+    Done,
+    /// The session ended before that.
+    Lost,
+    /// There was no session.
+    Refused,
+    /// What happened in the session is not as it should be.
+    Wrong,
 }
 
 /// What one session is run with.
 struct Parts<'r> {
     runner: &'r mut Runner<'static, NoopRawMutex, PROTOCOLS>,
+    peer: Peer,
     echo: &'r mut Subprotocol<'static, NoopRawMutex, PROTOCOLS>,
     sensor: &'r mut Subprotocol<'static, NoopRawMutex, PROTOCOLS>,
+    plan: Plan,
 }
 
 /// One connection and its session.
@@ -93,27 +147,29 @@ async fn one(
     network: &mut impl Network,
     parameters: &Parameters,
     payload: &mut [u8],
-    peer: Parts<'_>,
+    parts: Parts<'_>,
     entropy: fn(&mut [u8]),
-) -> Status {
+) -> Outcome {
     let mut socket = network.socket();
     let connected = match (parameters.remote, parameters.listen) {
         (Some(remote), _) => dial(&mut socket, remote).await,
         (None, Some(port)) => accept(&mut socket, port).await,
-        (None, None) => return Status::BadParameters,
+        (None, None) => return Outcome::Wrong,
     };
     if !connected {
-        return Status::Failure;
+        socket.abort();
+        return Outcome::Refused;
     }
     let id = parameters.remote.map(|remote| NodeId(remote.id));
     let (mut reader, mut writer) = socket.split();
     let mut rng = Source(entropy);
     let Parts {
         runner,
+        peer,
         echo,
         sensor,
-    } = peer;
-    let hold = Duration::from_secs(parameters.hold.into());
+        plan,
+    } = parts;
     let session = async {
         match id {
             Some(id) => {
@@ -129,12 +185,7 @@ async fn one(
             }
         }
     };
-    let echoes = async {
-        match id {
-            Some(_) => session::ask(echo, hold, payload).await,
-            None => session::answer(echo, payload).await,
-        }
-    };
+    let echoes = session::work(echo, peer, plan, payload);
     let work = join(echoes, session::sense(sensor));
     // Handles wait for the next session if this one never becomes active: the runner knows.
     let (reason, done) = both(session, work).await;
@@ -143,12 +194,16 @@ async fn one(
     let _ = with_timeout(CONNECT, socket.flush()).await;
     info!("the session ended: {:?}", reason);
     match done {
-        Some((Ok(()), Ok(()))) => Status::Success,
+        Some((Ok(()), Ok(()))) => {
+            info!("{} of our Pings were answered", peer.info().await.pongs);
+            Outcome::Done
+        }
+        Some((Err(Failure::Closed(_)), Ok(()))) => Outcome::Lost,
         Some((echo, sensor)) => {
             warning!("echo {:?}, sensor {:?}", echo, sensor);
-            Status::Failure
+            Outcome::Wrong
         }
-        None => Status::Failure,
+        None => Outcome::Refused,
     }
 }
 
@@ -192,17 +247,13 @@ impl TryRng for Source {
 impl TryCryptoRng for Source {}
 
 async fn dial(socket: &mut impl Socket, remote: Remote) -> bool {
-    for attempt in 1..=ATTEMPTS {
-        match with_timeout(CONNECT, socket.connect(remote.address)).await {
-            Ok(Ok(())) => {
-                info!("connected to port {}", remote.address.port());
-                return true;
-            }
-            Ok(Err(error)) => warning!("attempt {}: {:?}", attempt, error),
-            Err(_) => warning!("attempt {}: no answer", attempt),
+    match with_timeout(CONNECT, socket.connect(remote.address)).await {
+        Ok(Ok(())) => {
+            info!("connected to port {}", remote.address.port());
+            return true;
         }
-        socket.abort();
-        Timer::after(PAUSE).await;
+        Ok(Err(error)) => warning!("no connection: {:?}", error),
+        Err(_) => warning!("no connection: no answer"),
     }
     false
 }
