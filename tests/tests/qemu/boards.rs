@@ -35,6 +35,11 @@ pub(crate) fn geth() -> Geth {
     Geth::peer(&json!({"protocols": services()}))
 }
 
+/// Waits until the board can be dialled: between two sessions it cannot.
+pub(crate) fn listens(board: &Board) {
+    board.line("listening on port 30303");
+}
+
 /// Waits until the board's questions were answered.
 pub(crate) fn echoes(board: &Board) {
     board.line("a session is active");

@@ -3,7 +3,7 @@ use devp2p_core::rlpx::NodeKey;
 use devp2p_tests::board::{Board, Kind, LM3S6965EVB, MPS2_AN386};
 use devp2p_tests::relay::Cable;
 
-use crate::boards::{ended, succeeds};
+use crate::boards::{ended, listens, succeeds, told};
 
 #[test]
 fn the_small_board_dials_the_large_one() {
@@ -23,7 +23,7 @@ fn one_dials_the_other(dialler: Kind, recipient: Kind) {
         "11".repeat(32)
     );
     let recipient = Board::on_cable(recipient, &cable, 16, &words);
-    recipient.line("listening on port 30303");
+    listens(&recipient);
     let words = format!(
         "enode=enode://{}@10.0.2.16:30303 sessions=3 reasons=00080b hold=2",
         key.id()
@@ -40,7 +40,7 @@ fn one_dials_the_other(dialler: Kind, recipient: Kind) {
         dialler.line("sensor: 5 readings sent");
         ended(&dialler, &format!("Local(DisconnectReason({reason}))"));
         recipient.line("echo: 13 answered");
-        ended(&recipient, &crate::boards::told(reason));
+        ended(&recipient, &told(reason));
     }
     succeeds(dialler);
     succeeds(recipient);

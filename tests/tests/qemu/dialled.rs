@@ -2,13 +2,14 @@
 use std::process::Command;
 
 use devp2p_core::hello::NodeId;
+use devp2p_core::rlpx::NodeKey;
 use devp2p_std::enode::Enode;
 use devp2p_tests::board::{Board, Kind};
 use devp2p_tests::command::devp2p;
 use devp2p_tests::geth::{Geth, fnv};
 use serde_json::{Value, json};
 
-use crate::boards::{LARGEST, REASONS, both_boards, ended, geth, succeeds, told};
+use crate::boards::{LARGEST, REASONS, both_boards, ended, geth, listens, succeeds, told};
 
 both_boards!(
     by_the_host_program,
@@ -31,10 +32,12 @@ fn by_the_host_program(kind: Kind) {
     let enode = board.enode();
     // Another identity than the board's is not met there.
     let mut another = enode.clone();
-    another.id = Geth::raw(&json!({"listen": "none"})).id();
+    another.id = *NodeKey::new(&[0x33; 32]).expect("a key").id();
+    listens(&board);
     let (code, _) = ping(&another);
     assert_eq!(code, Some(1));
     ended(&board, "Transport(Handshake)");
+    listens(&board);
     let (code, answer) = ping(&enode);
     assert_eq!(code, Some(0), "{answer}");
     assert_eq!(answer["client"], format!("devp2p-rs/{}", kind.name));
@@ -49,6 +52,7 @@ fn by_go_ethereum(kind: Kind) {
     let enode = board.enode();
     let geth = geth();
     for _ in 0..2 {
+        listens(&board);
         geth.ok(json!({"cmd": "dial", "enode": enode.to_string()}));
         board.line("a session is active");
         let sizes = [0, 1, 55, 56, 255, 256, 1024, LARGEST - 1, LARGEST];
@@ -86,6 +90,7 @@ fn each_reason_of_a_remote_that_dialled_is_told(kind: Kind) {
     let enode = board.enode().to_string();
     let raw = Geth::raw(&json!({"listen": "none"}));
     for reason in REASONS {
+        listens(&board);
         raw.ok(json!({"cmd": "connect", "enode": enode}));
         raw.ok(json!({"cmd": "session", "caps": [["echo", 1]]}));
         board.line("a session is active");
@@ -97,6 +102,7 @@ fn each_reason_of_a_remote_that_dialled_is_told(kind: Kind) {
         raw.ok(json!({"cmd": "send", "code": 1, "hex": payload}));
         ended(&board, &told(reason));
         raw.ok(json!({"cmd": "read_until_close", "quiet": true}));
+        raw.ok(json!({"cmd": "close"}));
     }
     succeeds(board);
 }
@@ -110,13 +116,19 @@ fn who_dials_with_an_identity_that_is_not_its_own_is_told_so(kind: Kind) {
         (another.as_str(), "IdentityMismatch", 0x09),
         ("zero", "InvalidIdentity", 0x07),
     ] {
+        listens(&board);
         raw.ok(json!({"cmd": "connect", "enode": enode}));
         raw.ok(json!({"cmd": "handshake"}));
         raw.ok(json!({"cmd": "hello", "id": id, "caps": [["echo", 1]]}));
+        let hello = raw.ok(json!({"cmd": "read"}));
+        assert_eq!(hello["code"], 0, "{hello}");
+        raw.ok(json!({"cmd": "snappy", "on": true}));
         let seen = raw.ok(json!({"cmd": "read_until_close", "quiet": true}));
         assert_eq!(seen["reason"], reason, "{seen}");
+        raw.ok(json!({"cmd": "close"}));
         ended(&board, cause);
     }
+    listens(&board);
     let (code, answer) = ping(&enode.parse().expect("an enode URL"));
     assert_eq!(code, Some(0), "{answer}");
     succeeds(board);

@@ -3,7 +3,7 @@ use devp2p_tests::board::{Board, Kind, dial};
 use devp2p_tests::geth::{Geth, is};
 use serde_json::json;
 
-use crate::boards::{both_boards, echoes, ended, geth, succeeds, told};
+use crate::boards::{both_boards, echoes, ended, geth, listens, succeeds, told};
 
 both_boards!(
     pings_are_answered_both_ways_over_40_seconds,
@@ -14,6 +14,7 @@ fn pings_are_answered_both_ways_over_40_seconds(kind: Kind) {
     let board = Board::boot(kind, "listen=30303 retries=0");
     let enode = board.enode().to_string();
     let raw = Geth::raw(&json!({"listen": "none"}));
+    listens(&board);
     raw.ok(json!({"cmd": "connect", "enode": enode}));
     raw.ok(json!({"cmd": "session", "caps": [["echo", 1]]}));
     board.line("a session is active");

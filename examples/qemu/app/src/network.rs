@@ -83,6 +83,9 @@ pub async fn run(
             return Status::Failure;
         }
         lost += 1;
+        if parameters.remote.is_none() {
+            continue;
+        }
         info!("again in {} ms", pause.as_millis());
         Timer::after(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);

@@ -4,7 +4,7 @@ use devp2p_core::arena::RECORD_OVERHEAD;
 use devp2p_core::capability::{InvalidName, Protocol};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_embassy::{Guard, Incoming, NotShared, ReadError, Subprotocol};
+use devp2p_embassy::{Guard, Incoming, ReadError, Subprotocol};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline};
 
@@ -87,12 +87,6 @@ impl From<WriteError> for Failure {
     }
 }
 
-impl From<NotShared> for Failure {
-    fn from(_: NotShared) -> Self {
-        Self::NotShared
-    }
-}
-
 fn byte(index: usize, size: usize) -> u8 {
     (index.wrapping_mul(31) ^ (index >> 8) ^ size) as u8
 }
@@ -130,23 +124,37 @@ pub async fn work(
     plan: Plan,
     buffer: &mut [u8],
 ) -> Result<(), Failure> {
-    let mut session = echo.session().await?;
+    let Ok(mut session) = echo.session().await else {
+        // Without it a session is of no use.
+        peer.disconnect(DisconnectReason::USELESS_PEER);
+        return Err(Failure::NotShared);
+    };
     info!("a session is active");
+    match talk(&mut session, plan, buffer).await {
+        Ok(()) => {
+            if let Some(reason) = plan.reason {
+                peer.disconnect(reason);
+                peer.closed().await;
+            }
+            // Else it ends with the session's guard, which is dropped.
+            Ok(())
+        }
+        Err(Failure::Closed(cause)) if plan.is_end(cause) => Ok(()),
+        Err(Failure::Closed(cause)) => Err(Failure::Closed(cause)),
+        Err(error) => {
+            session.fail(DisconnectReason::SUBPROTOCOL_ERROR);
+            Err(error)
+        }
+    }
+}
+
+/// Everything that this side has to say in a session.
+async fn talk(session: &mut Session, plan: Plan, buffer: &mut [u8]) -> Result<(), Failure> {
     if plan.asks {
-        ask(&mut session, buffer).await?;
+        ask(session, buffer).await?;
     }
-    match answer(&mut session, plan.hold, buffer).await {
-        Ok(()) => {}
-        Err(Failure::Closed(cause)) if plan.is_end(cause) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    session.flush().await.map_err(Failure::Closed)?;
-    if let Some(reason) = plan.reason {
-        peer.disconnect(reason);
-        peer.closed().await;
-    }
-    // Else it ends with the session's guard, which is dropped.
-    Ok(())
+    answer(session, plan.hold, buffer).await?;
+    session.flush().await.map_err(Failure::Closed)
 }
 
 /// Sends every size and expects each back, then some that are too large for our own inbox.
