@@ -37,10 +37,12 @@ fn one_dials_the_other(dialler: Kind, recipient: Kind) {
             ));
         }
         dialler.line("echo: 10 sizes came back, and 2 were too large");
-        dialler.line("sensor: 5 readings sent");
         ended(&dialler, &format!("Local(DisconnectReason({reason}))"));
         recipient.line("echo: 13 answered");
         ended(&recipient, &told(reason));
+    }
+    for board in [&dialler, &recipient] {
+        assert_eq!(board.count("sensor: 5 readings sent"), 3);
     }
     succeeds(dialler);
     succeeds(recipient);
