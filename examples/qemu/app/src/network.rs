@@ -1,6 +1,5 @@
 //! From the boot parameters to connections.
 
-use core::cell::RefCell;
 use core::convert::Infallible;
 
 use devp2p_core::capability::Protocol;
@@ -10,15 +9,14 @@ use devp2p_core::rlpx::NodeKey;
 use devp2p_embassy::{Runner, Subprotocol};
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
-use embassy_net::tcp::TcpSocket;
-use embassy_net::{Config, Ipv4Cidr, Stack, StaticConfigV4};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::fmt::{info, warning};
-use crate::session::{self, LARGEST, PROTOCOLS, Resources};
-use crate::{Parameters, Remote, Status, transport};
+use crate::session::{self, PROTOCOLS, Resources};
+use crate::socket::{Network, Socket};
+use crate::{Parameters, Remote, Status};
 
 /// How often a connection is tried.
 const ATTEMPTS: u32 = 5;
@@ -28,40 +26,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(1);
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The memory that connections need: buffers of `RX` and `TX` bytes for TCP, and one for a payload. Fits in a `StaticCell`.
-#[derive(Debug)]
-pub struct Memory<const RX: usize, const TX: usize> {
-    receive: [u8; RX],
-    transmit: [u8; TX],
-    payload: [u8; LARGEST],
-}
-
-impl<const RX: usize, const TX: usize> Memory<RX, TX> {
-    /// All zero.
-    pub const fn new() -> Self {
-        Self {
-            receive: [0; RX],
-            transmit: [0; TX],
-            payload: [0; LARGEST],
-        }
-    }
-}
-
-impl<const RX: usize, const TX: usize> Default for Memory<RX, TX> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What the network stack is to be configured with.
-pub fn config(parameters: &Parameters) -> Config {
-    Config::ipv4_static(StaticConfigV4 {
-        address: Ipv4Cidr::new(parameters.address, 24),
-        gateway: Some(parameters.gateway),
-        dns_servers: Default::default(),
-    })
-}
 
 /// What a peer is made of besides its memory.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +38,13 @@ pub struct Identity {
     pub client_name: &'static str,
 }
 
-/// Runs as many sessions as the parameters say, one after the other with the same memory, dialling or dialled. Needs one TCP
-/// socket of `stack`, and `entropy` to fill bytes from a random source that is good enough for keys.
-pub async fn run<const RX: usize, const TX: usize>(
-    stack: Stack<'_>,
+/// Runs as many sessions as the parameters say, one after the other with the same memory, dialling or dialled. Needs one socket
+/// of `network` at a time, a `payload` buffer of [`LARGEST`](session::LARGEST) bytes, and `entropy` to fill bytes from a random
+/// source that is good enough for keys.
+pub async fn run(
+    network: &mut impl Network,
     parameters: &Parameters,
-    memory: &mut Memory<RX, TX>,
+    payload: &mut [u8],
     resources: &'static mut Resources,
     identity: Identity,
     entropy: fn(&mut [u8]),
@@ -95,7 +60,6 @@ pub async fn run<const RX: usize, const TX: usize>(
     let Ok((mut runner, _, [mut echo, mut sensor])) = made else {
         return Status::BadParameters;
     };
-    stack.wait_config_up().await;
     let mut status = Status::Success;
     for _ in 0..parameters.sessions {
         let peer = Parts {
@@ -103,7 +67,7 @@ pub async fn run<const RX: usize, const TX: usize>(
             echo: &mut echo,
             sensor: &mut sensor,
         };
-        if one(stack, parameters, memory, peer, entropy).await != Status::Success {
+        if one(network, parameters, payload, peer, entropy).await != Status::Success {
             status = Status::Failure;
         }
     }
@@ -125,14 +89,14 @@ struct Parts<'r> {
 }
 
 /// One connection and its session.
-async fn one<const RX: usize, const TX: usize>(
-    stack: Stack<'_>,
+async fn one(
+    network: &mut impl Network,
     parameters: &Parameters,
-    memory: &mut Memory<RX, TX>,
+    payload: &mut [u8],
     peer: Parts<'_>,
     entropy: fn(&mut [u8]),
 ) -> Status {
-    let mut socket = TcpSocket::new(stack, &mut memory.receive, &mut memory.transmit);
+    let mut socket = network.socket();
     let connected = match (parameters.remote, parameters.listen) {
         (Some(remote), _) => dial(&mut socket, remote).await,
         (None, Some(port)) => accept(&mut socket, port).await,
@@ -142,8 +106,7 @@ async fn one<const RX: usize, const TX: usize>(
         return Status::Failure;
     }
     let id = parameters.remote.map(|remote| NodeId(remote.id));
-    let socket = RefCell::new(socket);
-    let (mut reader, mut writer) = transport::split(&socket);
+    let (mut reader, mut writer) = socket.split();
     let mut rng = Source(entropy);
     let Parts {
         runner,
@@ -151,7 +114,6 @@ async fn one<const RX: usize, const TX: usize>(
         sensor,
     } = peer;
     let hold = Duration::from_secs(parameters.hold.into());
-    let buffer = &mut memory.payload;
     let session = async {
         match id {
             Some(id) => {
@@ -169,14 +131,14 @@ async fn one<const RX: usize, const TX: usize>(
     };
     let echoes = async {
         match id {
-            Some(_) => session::ask(echo, hold, buffer).await,
-            None => session::answer(echo, buffer).await,
+            Some(_) => session::ask(echo, hold, payload).await,
+            None => session::answer(echo, payload).await,
         }
     };
     let work = join(echoes, session::sense(sensor));
     // Handles wait for the next session if this one never becomes active: the runner knows.
     let (reason, done) = both(session, work).await;
-    let mut socket = socket.into_inner();
+    drop((reader, writer));
     // A socket that is dropped is forgotten: what it has still to say must be said before.
     let _ = with_timeout(CONNECT, socket.flush()).await;
     info!("the session ended: {:?}", reason);
@@ -229,7 +191,7 @@ impl TryRng for Source {
 
 impl TryCryptoRng for Source {}
 
-async fn dial(socket: &mut TcpSocket<'_>, remote: Remote) -> bool {
+async fn dial(socket: &mut impl Socket, remote: Remote) -> bool {
     for attempt in 1..=ATTEMPTS {
         match with_timeout(CONNECT, socket.connect(remote.address)).await {
             Ok(Ok(())) => {
@@ -245,7 +207,7 @@ async fn dial(socket: &mut TcpSocket<'_>, remote: Remote) -> bool {
     false
 }
 
-async fn accept(socket: &mut TcpSocket<'_>, port: u16) -> bool {
+async fn accept(socket: &mut impl Socket, port: u16) -> bool {
     info!("listening on port {}", port);
     match socket.accept(port).await {
         Ok(()) => {
