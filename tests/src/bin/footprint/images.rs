@@ -55,7 +55,9 @@ const FAST: Build = Build {
     compact: false,
     ..build("everything-fast", "peer", "rlpx,snappy")
 };
-/// Whose words are sizes.
+/// Whose words are sizes: of the peer alone, of sessions with `rlpx` alone, and of everything with the Embassy adapter.
+pub(crate) const SIZES_MESSAGE: Build = build("sizes-message", "sizes", "");
+pub(crate) const SIZES_RLPX: Build = build("sizes-rlpx", "sizes", "rlpx");
 pub(crate) const SIZES: Build = build("sizes", "sizes", "embassy");
 /// Those that are run.
 const ROUTE: Build = build("route", "route", "");

@@ -54,6 +54,7 @@ pub(crate) fn print(budgets: &[Budget], values: &Values) -> usize {
             .or(budget.accepted)
             .map_or(String::new(), grouped);
         let said = match (standing, budget.accepted) {
+            (Standing::Met, _) if budget.goal.is_none() => "within its limit".to_owned(),
             (Standing::Met, _) => "met".to_owned(),
             (Standing::Missed, _) => format!("GOAL MISSED, {} accepted", grouped(budget.limit())),
             (Standing::Over, Some(accepted)) => {

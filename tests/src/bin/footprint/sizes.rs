@@ -2,11 +2,10 @@
 
 use object::File;
 
-use super::images::{Folders, SIZES, Values, words};
+use super::images::{Build, Folders, SIZES, SIZES_MESSAGE, SIZES_RLPX, Values, words};
 
-/// What `size_of` is told of: the symbol in the image, the name in the results, and what it is.
-const NAMED: [(&str, &str); 13] = [
-    ("SIZE_SESSION_4", "size.session"),
+/// What `size_of` is told of: the symbol in the image and the name in the results.
+const NAMED: [(&str, &str); 11] = [
     ("SIZE_PEER_4", "size.peer"),
     ("SIZE_ARENA_4", "size.arena"),
     ("SIZE_RECEIVE_HALF", "size.receive_half"),
@@ -18,23 +17,24 @@ const NAMED: [(&str, &str); 13] = [
     ("SIZE_RUNNER_4", "size.embassy.runner"),
     ("SIZE_SUBPROTOCOL_4", "size.embassy.subprotocol"),
     ("SIZE_GUARD_4", "size.embassy.guard"),
-    ("RESOURCES_4_8192_1024_512", "size.embassy.resources"),
 ];
 
-/// Configurations of which the image has the size: protocols, inboxes, ring, table.
-const KNOWN: [(&str, Memory); 4] = [
-    ("RESOURCES_1_2048_1024_0", Memory::new(1, 2048, 1024, 0)),
-    ("RESOURCES_2_4394_1024_256", Memory::new(2, 4394, 1024, 256)),
-    ("RESOURCES_4_8192_1024_512", Memory::new(4, 8192, 1024, 512)),
+/// Configurations of which the image has the size; the second is that of the emulated boards.
+const KNOWN: [(&str, Lent); 4] = [
+    ("RESOURCES_1_2048_1024_0", Lent::new(1, 2048, 1024, 0)),
+    ("RESOURCES_2_4266_1024_256", Lent::new(2, 4266, 1024, 256)),
+    ("RESOURCES_4_8192_1024_512", Lent::new(4, 8192, 1024, 512)),
     (
         "RESOURCES_7_10001_2047_1024",
-        Memory::new(7, 10_001, 2047, 1024),
+        Lent::new(7, 10_001, 2047, 1024),
     ),
 ];
+/// The number of protocols for which sizes are told: the default.
+const PROTOCOLS: usize = 4;
 
-/// What one lends a peer.
+/// What a peer is made for and lent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Memory {
+pub(crate) struct Lent {
     pub(crate) protocols: usize,
     /// Bytes.
     pub(crate) inboxes: u64,
@@ -44,8 +44,8 @@ pub(crate) struct Memory {
     pub(crate) table: u64,
 }
 
-impl Memory {
-    const fn new(protocols: usize, inboxes: u64, ring: u64, table: u64) -> Self {
+impl Lent {
+    pub(crate) const fn new(protocols: usize, inboxes: u64, ring: u64, table: u64) -> Self {
         Self {
             protocols,
             inboxes,
@@ -53,74 +53,107 @@ impl Memory {
             table,
         }
     }
+
+    /// Bytes that are lent.
+    pub(crate) const fn bytes(self) -> u64 {
+        self.inboxes + self.ring + 2 * self.table
+    }
+}
+
+/// A table by the number of protocols.
+pub(crate) struct Table(Vec<u32>);
+
+impl Table {
+    pub(crate) fn of(&self, protocols: usize) -> Option<u64> {
+        let size = self.0.get(protocols.checked_sub(1)?)?;
+        Some(u64::from(*size))
+    }
 }
 
 /// What the sizes of a peer depend on.
 pub(crate) struct Sizes {
-    /// By the number of protocols, from 1: the core's session; its peer and arena alone; the Embassy adapter's `Resources`
-    /// without what it is lent.
-    pub(crate) session: Vec<u32>,
-    pub(crate) message: Vec<u32>,
-    pub(crate) embassy: Vec<u32>,
+    /// The peer and the arena, for one's own framing.
+    pub(crate) message: Table,
+    /// The core's session, without and with Snappy.
+    pub(crate) rlpx: Table,
+    pub(crate) session: Table,
+    /// The Embassy adapter's `Resources`, without what it is lent.
+    pub(crate) embassy: Table,
     pub(crate) least_inboxes: u64,
     pub(crate) least_ring: u64,
-    known: Vec<u64>,
-    named: Values,
+    values: Values,
+}
+
+/// One of the images, built.
+struct Words(Vec<u8>);
+
+impl Words {
+    fn build(build: Build, folders: &Folders) -> Result<Self, String> {
+        Ok(Self(build.build(folders)?.bytes))
+    }
+
+    fn all(&self, symbol: &str) -> Result<Vec<u32>, String> {
+        let file = File::parse(&*self.0).map_err(|error| error.to_string())?;
+        words(&file, symbol)
+    }
+
+    fn table(&self, symbol: &str) -> Result<Table, String> {
+        self.all(symbol).map(Table)
+    }
+
+    fn one(&self, symbol: &str) -> Result<u64, String> {
+        match *self.all(symbol)? {
+            [word] => Ok(word.into()),
+            _ => Err(format!("{symbol} is not one word")),
+        }
+    }
 }
 
 impl Sizes {
-    /// Builds the image and reads it.
+    /// Builds the images and reads them, and sees that what is calculated is what the compiler says.
     pub(crate) fn read(folders: &Folders) -> Result<Self, String> {
-        let built = SIZES.build(folders)?;
-        let file = File::parse(&*built.bytes).map_err(|error| error.to_string())?;
-        let word = |symbol: &str| -> Result<u64, String> {
-            match *words(&file, symbol)? {
-                [word] => Ok(word.into()),
-                _ => Err(format!("{symbol} is not one word")),
-            }
-        };
-        let mut named = Values::new();
+        let message = Words::build(SIZES_MESSAGE, folders)?;
+        let rlpx = Words::build(SIZES_RLPX, folders)?;
+        let all = Words::build(SIZES, folders)?;
+        let mut values = Values::new();
         for (symbol, name) in NAMED {
-            named.insert(name.to_owned(), word(symbol)?);
+            values.insert(name.to_owned(), all.one(symbol)?);
         }
-        Ok(Self {
-            session: words(&file, "TABLE_SESSION")?,
-            message: words(&file, "TABLE_MESSAGE")?,
-            embassy: words(&file, "TABLE_EMBASSY")?,
-            least_inboxes: word("LEAST_INBOXES")?,
-            least_ring: word("LEAST_RING")?,
-            known: KNOWN
-                .iter()
-                .map(|(symbol, _)| word(symbol))
-                .collect::<Result<_, _>>()?,
-            named,
-        })
-    }
-
-    /// Bytes of the Embassy adapter's `Resources`, as its constructor takes them.
-    pub(crate) fn resources(&self, memory: Memory) -> Option<u64> {
-        let own = u64::from(*self.embassy.get(memory.protocols.checked_sub(1)?)?);
-        let lent = memory.inboxes + memory.ring + 2 * memory.table;
-        Some((own + lent).next_multiple_of(8))
-    }
-
-    /// That what is calculated is what the compiler says.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for ((symbol, memory), known) in KNOWN.iter().zip(&self.known) {
-            let calculated = self.resources(*memory);
-            if calculated != Some(*known) {
+        let mut sizes = Self {
+            message: message.table("TABLE_MESSAGE")?,
+            rlpx: rlpx.table("TABLE_SESSION")?,
+            session: all.table("TABLE_SESSION")?,
+            embassy: all.table("TABLE_EMBASSY")?,
+            least_inboxes: all.one("LEAST_INBOXES")?,
+            least_ring: all.one("LEAST_RING")?,
+            values,
+        };
+        for (symbol, lent) in KNOWN {
+            let (known, calculated) = (all.one(symbol)?, sizes.resources(lent));
+            if calculated != Some(known) {
                 return Err(format!("{symbol}: {known} bytes, not {calculated:?}"));
             }
         }
-        Ok(())
+        for (name, table) in [
+            ("ram.message", &sizes.message),
+            ("ram.session", &sizes.session),
+            ("ram.session.rlpx", &sizes.rlpx),
+            ("ram.embassy", &sizes.embassy),
+        ] {
+            let size = table.of(PROTOCOLS).ok_or("a table is too short")?;
+            sizes.values.insert(name.to_owned(), size);
+        }
+        Ok(sizes)
     }
 
-    /// Everything that has a name, and what a session keeps in RAM besides what it is lent.
-    pub(crate) fn values(&self) -> Values {
-        let mut values = self.named.clone();
-        let four = |table: &[u32]| table.get(3).map_or(0, |size| u64::from(*size));
-        values.insert("ram.session".into(), four(&self.session));
-        values.insert("ram.embassy".into(), four(&self.embassy));
-        values
+    /// Bytes of the Embassy adapter's `Resources` for this configuration.
+    pub(crate) fn resources(&self, lent: Lent) -> Option<u64> {
+        let own = self.embassy.of(lent.protocols)?;
+        Some((own + lent.bytes()).next_multiple_of(8))
+    }
+
+    /// Everything that has a name, and what a peer keeps in RAM besides what it is lent.
+    pub(crate) fn values(&self) -> &Values {
+        &self.values
     }
 }

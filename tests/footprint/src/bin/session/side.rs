@@ -45,6 +45,8 @@ pub(crate) struct Side<'a> {
     pub(crate) phases: [Phase; 3],
     /// The deepest stack of each kind of call, once the session is active.
     pub(crate) depths: [u32; Call::NAMES.len()],
+    /// The longest that passing at most 512 bytes took, once the session is active.
+    pub(crate) longest_input: u32,
     /// The constructor alone.
     pub(crate) started: Cost,
     pub(crate) steps: [Cost; STEPS],
@@ -67,6 +69,7 @@ impl<'a> Side<'a> {
             stage: HANDSHAKE,
             phases: [Phase::default(); 3],
             depths: [0; Call::NAMES.len()],
+            longest_input: 0,
             started,
             steps: [Cost::default(); STEPS],
             stepped: 0,
@@ -112,6 +115,9 @@ impl<'a> Side<'a> {
             let session = &mut self.session;
             let (taken, cost) = measured(|| session.handle_input(now, bytes));
             self.count(Call::Input, cost);
+            if self.stage == ACTIVE && self.until - self.from <= CHUNK {
+                self.longest_input = self.longest_input.max(cost.instructions);
+            }
             self.from += taken;
             if taken == 0 {
                 break;
