@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use core::arch::asm;
+use core::hint::black_box;
 use core::ptr;
 
 /// The first CMSDK timer ("APB timer" of the Cortex-M System Design Kit).
@@ -136,4 +137,18 @@ pub fn measured<R>(f: impl FnOnce() -> R) -> (R, Cost) {
 #[inline(never)]
 fn called<R>(f: impl FnOnce() -> R) -> R {
     f()
+}
+
+/// Whether both instruments show what is known: a block of 1 KiB on the stack, and a loop of 2001 instructions.
+pub fn is_calibrated() -> bool {
+    let ((), block) = measured(|| {
+        black_box(&mut [0u8; 1024]);
+    });
+    let ((), counted) = measured(|| {
+        // SAFETY: counts a register down.
+        unsafe {
+            asm!("2:", "subs {left}, #1", "bne 2b", left = inout(reg) 1000 => _, options(nostack));
+        }
+    });
+    (1024..1100).contains(&block.stack) && (2000..2100).contains(&counted.instructions)
 }

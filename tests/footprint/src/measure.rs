@@ -74,6 +74,14 @@ pub fn print(line: fmt::Arguments<'_>) {
     }
 }
 
+/// Starts the board, and sees that its instruments can be trusted. Call first of all.
+pub fn start() {
+    board::start();
+    if !board::is_calibrated() {
+        fail("the instruments do not show what is known");
+    }
+}
+
 /// Tells a number.
 pub fn tell(name: &str, value: u32) {
     print(format_args!("{name} {value}\n"));

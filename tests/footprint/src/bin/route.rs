@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../../link/src/start.rs"]
-mod start;
+mod reset;
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
@@ -16,7 +16,7 @@ use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{Expected, Peer};
 use devp2p_core::time::{Duration, Instant};
 use devp2p_footprint::board::{self, measured};
-use devp2p_footprint::measure::{Phase, fail, panicked, tell, tell_of};
+use devp2p_footprint::measure::{Phase, fail, panicked, start, tell, tell_of};
 
 /// Messages over which an instruction count is averaged, since one is of the order of the counter's resolution.
 const MESSAGES: usize = 100;
@@ -127,7 +127,7 @@ fn read(side: &mut Side<'_>, payload: &[u8]) -> u32 {
 }
 
 fn main() -> ! {
-    board::start();
+    start();
     let protocols = [protocol()];
     let (mut here, mut there) = ([0; INBOX], [0; INBOX]);
     let mut here = Side::new(local(1, &protocols), &mut here);

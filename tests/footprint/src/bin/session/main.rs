@@ -4,7 +4,7 @@
 #![no_main]
 
 #[path = "../../../../link/src/start.rs"]
-mod start;
+mod reset;
 
 mod side;
 
@@ -20,7 +20,7 @@ use devp2p_core::rlpx::{Entropy, NodeKey};
 use devp2p_core::session::{Session, Storage, Write};
 use devp2p_core::time::{Duration, Instant};
 use devp2p_footprint::board;
-use devp2p_footprint::measure::{fail, panicked, print, tell, tell_of};
+use devp2p_footprint::measure::{fail, panicked, print, start, tell, tell_of};
 use side::{ACTIVE, Call, Side};
 
 const INBOX: usize = 4096;
@@ -312,7 +312,7 @@ const STEPS: [[&str; 2]; side::STEPS] = [
 ];
 
 fn main() -> ! {
-    board::start();
+    start();
     let nodes = [Node::new(7), Node::new(9)];
     let mut memory = [const { Memory::new() }; 2];
     let (mut text, mut noise) = ([0; LARGEST], [0; LARGEST]);
