@@ -7,6 +7,7 @@
 //! * [`geth`]: a go-ethereum peer in a process of its own.
 //! * [`board`]: an emulated board, in QEMU; [`relay`]: connections that a test can break.
 //! * [`command`]: the `devp2p` program, built once.
+//! * [`image`]: sizes and symbols of linked images.
 //! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
@@ -18,6 +19,7 @@ pub mod embassy_sim;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;
+pub mod image;
 pub mod link;
 pub mod node;
 pub mod pair;
