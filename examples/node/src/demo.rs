@@ -1,7 +1,11 @@
-//! `devp2p demo`: two nodes, one session, three protocols at once, and a list of what was verified.
+//! `devp2p demo`: two nodes, one session, three protocols at once, a board that dials in, and a list of what was verified.
 
+mod board;
+mod board_report;
 mod far;
+mod firmware;
 mod geth;
+mod guest;
 mod live;
 mod report;
 mod work;
@@ -15,11 +19,14 @@ use clap::Args;
 use devp2p_std::host::Host;
 use devp2p_std::node::Node;
 use devp2p_std::peer::PeerHandle;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use self::far::{Far, Listener, Seen};
+use self::board::{Board, Kind};
+use self::board_report::BoardFacts;
+use self::far::{Far, Listener};
 use self::geth::Geth;
-use self::live::Live;
+use self::guest::Guest;
+use self::live::{Live, board_text};
 use self::report::{Check, Facts, Lived};
 use self::work::{LINE_INTERVAL, Work, line};
 use crate::failure::Failure;
@@ -39,21 +46,33 @@ pub(crate) struct Demo {
     /// Where that peer's program is
     #[arg(long, value_name = "FOLDER", default_value = "tests/interop/geth")]
     geth_dir: PathBuf,
+    /// Which board dials in too, in QEMU; where QEMU or its target is missing, the host form
+    #[arg(long, value_name = "BOARD", default_value = "mps2-an386")]
+    board: Kind,
+    /// No board
+    #[arg(long, conflicts_with = "board")]
+    no_board: bool,
+    /// Where the boards are; by default examples/qemu of the source tree
+    #[arg(long, value_name = "FOLDER")]
+    board_dir: Option<PathBuf>,
     /// How long the three protocols share the session; it takes a little longer in all
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 }
 
 pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
-    let began = Instant::now();
     if !output.json {
         let far = if args.geth {
             "a go-ethereum peer"
         } else {
             "a listening node"
         };
+        let board = match args.no_board {
+            true => "",
+            false => "; a board dials that node",
+        };
         let title =
-            format!("devp2p demo: {far}, and a node that dials it over TCP on this machine");
+            format!("devp2p demo: {far}, and a node that dials it over TCP on this machine{board}");
         output.line(&paint().bold(&title))?;
         if args.geth {
             eprintln!("  building the go-ethereum peer with `go build`");
@@ -64,9 +83,11 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         false => Box::new(Listener::start()?),
     };
     let work = Work::new(Duration::from_secs(args.seconds));
+    let guest = Arc::new(Guest::default());
     let host = work
-        .protocols()
+        .protocols(&guest)
         .into_iter()
+        .chain([guest.sensor()])
         .fold(Host::builder(key::load(None)?), |builder, protocol| {
             builder.protocol(protocol)
         })
@@ -74,11 +95,17 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         .map_err(|error| Failure::system("no host", error))?;
     let own_id = host.id();
     let node = Node::builder(host)
+        .listen("127.0.0.1:0")
         .start()
         .map_err(|error| Failure::system("no node", error))?;
+    let (mut board, left_out) = match args.no_board {
+        true => (None, None),
+        false => boot(args, &node, output)?,
+    };
 
     let enode = far.enode();
-    let dialled = Instant::now();
+    // What was built before takes its own time.
+    let began = Instant::now();
     let peer = node.dial(&enode).map_err(|error| {
         Failure::new(
             format_args!("no session with the {}: {error}", far.name()),
@@ -86,7 +113,7 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
             "look whether a firewall blocks 127.0.0.1; `-v` logs what happens on the way",
         )
     })?;
-    let set_up = dialled.elapsed();
+    let set_up = began.elapsed();
     if !output.json {
         output.line(&format!(
             "\n  dialler {}  →  {} {} at {}:{}",
@@ -103,16 +130,28 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         ))?;
     }
     let mut pings = Pings::new(peer.clone());
-    watch(&work, &mut *far, &mut pings, output)?;
+    let seats = Seats {
+        far: &mut *far,
+        board: board.as_mut(),
+        guest: &guest,
+    };
+    watch(&work, seats, &mut pings, output)?;
     pings.last();
 
     // Quitting sends Disconnect 0x08 to everyone.
     let shutdown = node.shutdown();
     let seen = far.finish()?;
-    let lived = lived(&node, &peer, &work);
+    let with_far = lived(&node, &peer, Some(&work));
+    let with_board = guest.peer().map(|peer| lived(&node, &peer, None));
+    let with_board = with_board.unwrap_or_default();
+    let board = board.as_ref().map(|board| BoardFacts {
+        board,
+        guest: &guest,
+        lived: &with_board,
+    });
     let facts = Facts {
         work: &work,
-        lived: &lived,
+        lived: &with_far,
         far_name: far.name(),
         seen: &seen,
         own_id: own_id.to_string(),
@@ -121,7 +160,8 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         ping: peer.round_trip(),
         joined: shutdown.stuck.is_empty() && shutdown.unfinished == 0,
     };
-    let checks = report::checks(&facts);
+    let mut checks = report::checks(&facts);
+    checks.extend(board.iter().flat_map(board_report::checks));
     if output.json {
         output.object(&json!({
             "ok": checks.iter().all(|check| check.ok),
@@ -132,25 +172,94 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
             "set_up_us": set_up.as_micros() as u64,
             "ping_rtt_us": peer.round_trip().map(|span| span.as_micros() as u64),
             "checks": checks,
-            "protocols": lived,
+            "protocols": with_far,
+            "board": match (&board, &left_out) {
+                (Some(board), _) => board_report::json(board),
+                (None, Some(why)) => json!({"form": "none", "why": why}),
+                (None, None) => Value::Null,
+            },
             "bench": report::rates(&work),
         }))?;
     } else {
-        summary(output, far.name(), &lived, &seen, &checks, began.elapsed())?;
+        let is_host_form = board
+            .as_ref()
+            .is_some_and(|board| board.board.is_host_form());
+        let board = board.as_ref().map(|board| (board.board.name, board.lived));
+        for row in report::session_table(&with_far, far.name(), &seen.counts, board) {
+            output.line(&format!("  {row}"))?;
+        }
+        summary(output, &checks, began.elapsed(), is_host_form)?;
     }
     verdict(&checks)
 }
 
-/// Shows the work and takes the far end's part of the chat, until all is done or the session ended.
+/// Builds the board, or what stands in for it, and boots it to dial `node`; or says why there is none.
+fn boot(
+    args: &Demo,
+    node: &Node,
+    output: Output,
+) -> Result<(Option<Board>, Option<String>), Failure> {
+    let name = args.board.name();
+    if !output.json {
+        eprintln!(
+            "  building the program of {name} with `cargo build`; the first time takes a minute or two"
+        );
+    }
+    let enode = node.enode();
+    // Time for all readings of its sensor.
+    let hold = args.seconds.max(2);
+    let ready = match board::prepare(args.board, args.board_dir.as_ref(), &enode, hold)? {
+        Ok(ready) => ready,
+        Err(why) => {
+            if !output.json {
+                output.line(&format!("  no board: {why}"))?;
+            }
+            return Ok((None, Some(why)));
+        }
+    };
+    if !output.json {
+        if let Some(why) = &ready.why {
+            output.line(&format!("  no {name}: {why}"))?;
+        }
+        output.line(&format!(
+            "\n  {}, {}  →  dialler {} at {}:{}",
+            ready.name,
+            ready.form(),
+            short_id(&enode.id),
+            enode.host,
+            enode.tcp
+        ))?;
+    }
+    Ok((Some(ready.boot()?), None))
+}
+
+/// Whom the node has sessions with.
+struct Seats<'a> {
+    far: &'a mut dyn Far,
+    board: Option<&'a mut Board>,
+    guest: &'a Guest,
+}
+
+/// Shows the work and takes the far end's part of the chat, until all is done, the board too, or the session ended.
 fn watch(
     work: &Arc<Work>,
-    far: &mut dyn Far,
+    seats: Seats<'_>,
     pings: &mut Pings,
     output: Output,
 ) -> Result<(), Failure> {
-    let mut live = Live::start(output, work);
+    let Seats {
+        far,
+        mut board,
+        guest,
+    } = seats;
+    let mut live = Live::start(output, work, 3 + usize::from(board.is_some()));
     let (mut said, mut next_line) = (0, Instant::now());
-    while !work.is_done() {
+    let mut board_pings = None;
+    loop {
+        let board_runs = board.as_mut().is_some_and(|board| board.is_running());
+        if work.is_done() && !board_runs {
+            break;
+        }
         if let Some(reason) = pings.peer.close_reason() {
             live.finish();
             return Err(Failure::session(reason));
@@ -160,7 +269,13 @@ fn watch(
             next_line += LINE_INTERVAL;
         }
         pings.tick();
-        live.update(work, pings.peer.round_trip());
+        if board_pings.is_none() {
+            board_pings = guest.peer().map(Pings::new);
+        }
+        board_pings.iter_mut().for_each(Pings::tick);
+        // `echo` is the first of the node's protocols.
+        let board = board.as_ref().map(|board| board_text(board, guest, 0));
+        live.update(work, board, pings.peer.round_trip());
         thread::sleep(TICK);
     }
     live.finish();
@@ -198,13 +313,13 @@ impl Pings {
     }
 }
 
-/// The protocols of the session at the dialling end, in the order of their codes.
-fn lived(node: &Node, peer: &PeerHandle, work: &Work) -> Vec<Lived> {
+/// The protocols of a session at the dialling node, in the order of their codes; with the round trips of `work`.
+fn lived(node: &Node, peer: &PeerHandle, work: Option<&Arc<Work>>) -> Vec<Lived> {
     let protocols = node.host().protocols().iter().enumerate();
     let mut lived: Vec<_> = protocols
         .filter_map(|(index, protocol)| {
             let capability = protocol.capability();
-            let trips = report::trips(work, capability.name.as_str());
+            let trips = work.and_then(|work| report::trips(work, capability.name.as_str()));
             Some(Lived {
                 protocol: capability.to_string(),
                 offset: peer.offset(index)?,
@@ -220,15 +335,10 @@ fn lived(node: &Node, peer: &PeerHandle, work: &Work) -> Vec<Lived> {
 
 fn summary(
     output: Output,
-    far_name: &str,
-    lived: &[Lived],
-    seen: &Seen,
     checks: &[Check],
     took: Duration,
+    is_host_form: bool,
 ) -> Result<(), Failure> {
-    for row in report::session_table(lived, far_name, &seen.counts) {
-        output.line(&format!("  {row}"))?;
-    }
     output.line("")?;
     for check in checks {
         let mark = if check.ok {
@@ -236,11 +346,15 @@ fn summary(
         } else {
             paint().red("✗")
         };
-        output.line(&format!("  {mark} {:<11} {}", check.name, check.detail))?;
+        output.line(&format!("  {mark} {:<12} {}", check.name, check.detail))?;
     }
     let verified = checks.iter().filter(|check| check.ok).count();
+    let form = match is_host_form {
+        true => "; the board's part in its host form, not in QEMU",
+        false => "",
+    };
     let text = format!(
-        "\nverified {verified} of {} in {}",
+        "\nverified {verified} of {} in {}{form}",
         checks.len(),
         duration(took)
     );

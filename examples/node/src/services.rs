@@ -35,6 +35,12 @@ pub(crate) mod chat {
     pub(crate) const LINE: u32 = 0;
 }
 
+/// Codes of `sensor/1`, which boards speak: code 0 is a number and a temperature, four bytes each, big endian.
+pub(crate) mod sensor {
+    pub(crate) const NAME: &str = "sensor";
+    pub(crate) const LENGTH: u32 = 1;
+}
+
 /// Registers version 1 of one of the protocols above.
 pub(crate) fn protocol(
     name: &str,
@@ -46,18 +52,21 @@ pub(crate) fn protocol(
 
 /// Serves `echo/1`.
 pub(crate) fn serve_echo() -> Protocol {
-    protocol(echo::NAME, echo::LENGTH, |subprotocol| {
-        loop {
-            let message = match subprotocol.read() {
-                Ok(message) => message,
-                Err(ReadError::Closed(_)) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
-            if message.code == echo::REQUEST {
-                subprotocol.write(echo::ANSWER, &message.payload)?;
-            }
+    protocol(echo::NAME, echo::LENGTH, answer_echoes)
+}
+
+/// Answers `echo/1` until the session is closed.
+pub(crate) fn answer_echoes(subprotocol: &mut Subprotocol) -> Result<(), Failure> {
+    loop {
+        let message = match subprotocol.read() {
+            Ok(message) => message,
+            Err(ReadError::Closed(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if message.code == echo::REQUEST {
+            subprotocol.write(echo::ANSWER, &message.payload)?;
         }
-    })
+    }
 }
 
 /// Serves `bench/1`.

@@ -1,4 +1,7 @@
-//! `devp2p demo`, between two nodes of the program.
+//! `devp2p demo`, between two nodes of the program. With its board in QEMU it takes more than cargo, so here there is none, or
+//! the host form.
+use serde_json::Value;
+
 use crate::run::{assert_explained, run};
 
 const CHECKS: [&str; 9] = [
@@ -15,7 +18,7 @@ const CHECKS: [&str; 9] = [
 
 #[test]
 fn the_demo_verifies_everything_and_says_so_in_plain_lines() {
-    let ended = run(&["demo", "--seconds", "1"]);
+    let ended = run(&["demo", "--seconds", "1", "--no-board"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("verified 9 of 9"), "{ended:?}");
     for check in CHECKS {
@@ -33,11 +36,11 @@ fn the_demo_verifies_everything_and_says_so_in_plain_lines() {
 
 #[test]
 fn the_demo_as_json_is_one_object_with_its_numbers() {
-    let ended = run(&["--json", "demo", "--seconds", "1"]);
+    let ended = run(&["--json", "demo", "--seconds", "1", "--no-board"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(ended.err, "");
     let json = ended.json();
-    assert_eq!(json["ok"], true);
+    assert_eq!((&json["ok"], &json["board"]), (&true.into(), &Value::Null));
     let checks = json["checks"].as_array().expect("a list");
     let names: Vec<_> = checks
         .iter()
@@ -68,6 +71,54 @@ fn the_demo_as_json_is_one_object_with_its_numbers() {
         json["bench"]["messages_per_second"].as_f64() > Some(0.0),
         "{json}"
     );
+}
+
+/// What is verified of a board beside the rest.
+const BOARD_CHECKS: [&str; 5] = [
+    "board key",
+    "board echo",
+    "board sensor",
+    "board ping",
+    "board exit",
+];
+
+#[test]
+fn the_application_of_the_boards_dials_in_where_there_is_no_board() {
+    let ended = run(&["--json", "demo", "--seconds", "1", "--board", "host"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err, "");
+    let json = ended.json();
+    let checks = json["checks"].as_array().expect("a list");
+    let names: Vec<_> = checks.iter().filter_map(|c| c["name"].as_str()).collect();
+    assert_eq!(names, [&CHECKS[..], &BOARD_CHECKS].concat());
+    assert!(checks.iter().all(|check| check["ok"] == true), "{json}");
+    let board = &json["board"];
+    assert_eq!(
+        (&board["form"], &board["name"]),
+        (&"host".into(), &"host".into())
+    );
+    assert_eq!((&board["status"], &board["why"]), (&0.into(), &Value::Null));
+    assert_eq!(board["client"], "devp2p-rs/host");
+    let protocols = board["protocols"].as_array().expect("a list");
+    let names: Vec<_> = protocols
+        .iter()
+        .filter_map(|p| p["protocol"].as_str())
+        .collect();
+    assert_eq!(names, ["echo/1", "sensor/1"]);
+    let log = board["log"].as_array().expect("a list");
+    let id = board["id"].as_str().expect("text");
+    assert!(
+        log.iter()
+            .filter_map(Value::as_str)
+            .any(|line| line.ends_with(id)),
+        "{json}"
+    );
+}
+
+#[test]
+fn boards_that_are_not_where_they_were_named_are_an_error_and_not_left_out() {
+    let ended = run(&["demo", "--seconds", "1", "--board-dir", "no-such-folder"]);
+    assert_explained(&ended, "no-such-folder");
 }
 
 #[test]

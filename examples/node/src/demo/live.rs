@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 
+use super::board::Board;
+use super::guest::Guest;
 use super::work::{Lane, Work, lock};
 use crate::show::{self, Output, duration, number};
 
@@ -24,33 +26,37 @@ enum Kind {
     Bars {
         all: MultiProgress,
         time: ProgressBar,
-        lanes: [ProgressBar; 3],
+        lanes: Vec<ProgressBar>,
     },
 }
 
 impl Live {
-    pub(super) fn start(output: Output, work: &Work) -> Self {
+    /// With as many lines as [`update`](Self::update) will be given.
+    pub(super) fn start(output: Output, work: &Work, lines: usize) -> Self {
         let began = Instant::now();
         let kind = match (output.json, output.is_live()) {
             (true, _) => Kind::Quiet,
             (false, false) => Kind::Lines {
                 next: began + LINE_INTERVAL,
             },
-            (false, true) => bars(work.span + work.alone),
+            (false, true) => bars(work.span + work.alone, lines),
         };
         Self { began, kind }
     }
 
-    /// Shows how far the work is; call some times a second.
-    pub(super) fn update(&mut self, work: &Work, ping: Option<Duration>) {
+    /// Shows how far the work is, and the board if there is one; call some times a second.
+    pub(super) fn update(&mut self, work: &Work, board: Option<String>, ping: Option<Duration>) {
         let past = self.began.elapsed();
         match &mut self.kind {
             Kind::Quiet => {}
             Kind::Lines { next } => {
                 if Instant::now() >= *next {
                     *next += LINE_INTERVAL;
-                    let texts = texts(work, past)
-                        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+                    let texts: Vec<_> = texts(work, past)
+                        .into_iter()
+                        .chain(board)
+                        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+                        .collect();
                     eprintln!("  {:>4.1} s  {}", past.as_secs_f64(), texts.join(" | "));
                 }
             }
@@ -59,7 +65,7 @@ impl Live {
                 time.set_message(
                     ping.map_or_else(String::new, |ping| format!("ping {}", duration(ping))),
                 );
-                for (bar, text) in lanes.iter().zip(texts(work, past)) {
+                for (bar, text) in lanes.iter().zip(texts(work, past).into_iter().chain(board)) {
                     bar.set_message(text);
                 }
             }
@@ -77,7 +83,7 @@ impl Live {
     }
 }
 
-fn bars(span: Duration) -> Kind {
+fn bars(span: Duration, lines: usize) -> Kind {
     let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
     let time = all.add(ProgressBar::new(span.as_millis() as u64));
     time.set_style(show::bar("{elapsed}  {msg}"));
@@ -86,8 +92,34 @@ fn bars(span: Duration) -> Kind {
         lane.set_style(show::line());
         lane
     };
-    let lanes = [lane(), lane(), lane()];
+    let lanes = (0..lines).map(|_| lane()).collect();
     Kind::Bars { all, time, lanes }
+}
+
+/// The board's line.
+pub(super) fn board_text(board: &Board, guest: &Guest, echo: usize) -> String {
+    let peer = guest.peer();
+    let traffic = peer
+        .as_ref()
+        .map(|peer| peer.traffic(echo))
+        .unwrap_or_default();
+    let trip = peer.as_ref().and_then(|peer| peer.round_trip());
+    let readings = guest.readings();
+    let sensor = readings.last().map_or_else(String::new, |last| {
+        format!("  {} readings, {:.2} °C", readings.len(), last.degrees())
+    });
+    format!(
+        "{:<8} {:>9} echoes    {:>10} each way  {:>12}  rtt {:>9}{sensor}",
+        if board.is_host_form() {
+            "host"
+        } else {
+            "board"
+        },
+        number(traffic.messages_out),
+        show::bytes(traffic.bytes_out),
+        board.state(guest),
+        trip.map_or_else(String::new, duration),
+    )
 }
 
 /// One line for each of the three.

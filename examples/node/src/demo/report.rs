@@ -104,7 +104,7 @@ pub(super) fn checks(facts: &Facts<'_>) -> Vec<Check> {
     ]
 }
 
-fn check(name: &'static str, ok: bool, detail: String) -> Check {
+pub(super) fn check(name: &'static str, ok: bool, detail: String) -> Check {
     Check { name, ok, detail }
 }
 
@@ -292,22 +292,24 @@ fn name_of(protocol: &str) -> &str {
     protocol.split('/').next().unwrap_or_default()
 }
 
-/// The session as a table: a row for each protocol at each end.
+/// The sessions as a table: a row for each protocol at each end; of the board's, at our end.
 pub(super) fn session_table(
     lived: &[Lived],
     far_name: &str,
     counts: &BTreeMap<String, Count>,
+    board: Option<(&'static str, &[Lived])>,
 ) -> Vec<String> {
     let span = |micros: Option<u64>| {
         micros.map_or_else(String::new, |us| duration(Duration::from_micros(us)))
     };
-    let row = |end: &str, protocol: &str, count: Count| {
+    let row = |[end, with]: [&str; 2], protocol: &str, count: Count| {
         let bytes = |of: fn(&Traffic) -> u64| {
             let traffic = count.traffic.as_ref();
             traffic.map_or_else(String::new, |traffic| show::bytes(of(traffic)))
         };
         vec![
             end.to_owned(),
+            with.to_owned(),
             protocol.to_owned(),
             number(count.sent),
             bytes(|t| t.bytes_out),
@@ -316,25 +318,29 @@ pub(super) fn session_table(
             bytes(|t| t.bytes_in),
         ]
     };
-    let mut rows = Vec::new();
-    for one in lived {
-        let near = Count {
+    let near = |with: &str, one: &Lived| {
+        let count = Count {
             offset: one.offset,
             sent: one.traffic.messages_out,
             received: one.traffic.messages_in,
             traffic: Some(one.traffic),
         };
-        let mut cells = row("dialler", &one.protocol, near);
+        let mut cells = row(["dialler", with], &one.protocol, count);
         cells.extend([span(one.rtt_p50_us), span(one.rtt_p99_us)]);
-        rows.push(cells);
-    }
+        cells
+    };
+    let mut rows: Vec<_> = lived.iter().map(|one| near(far_name, one)).collect();
     for one in lived {
         if let Some(far) = counts.get(name_of(&one.protocol)) {
-            rows.push(row(far_name, &one.protocol, *far));
+            rows.push(row([far_name, "dialler"], &one.protocol, *far));
         }
     }
+    if let Some((name, lived)) = board {
+        rows.extend(lived.iter().map(|one| near(name, one)));
+    }
     let header = [
-        "end", "protocol", "sent", "payload", "wire", "received", "payload", "rtt p50", "rtt p99",
+        "end", "with", "protocol", "sent", "payload", "wire", "received", "payload", "rtt p50",
+        "rtt p99",
     ];
-    table(&header, 2, &rows)
+    table(&header, 3, &rows)
 }

@@ -10,6 +10,7 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_std::handle::{ReadError, Subprotocol, Writer};
 use devp2p_std::protocol::{self, Protocol};
 
+use super::guest::Guest;
 use crate::payload;
 use crate::services::{self, bench, chat, discard, echo};
 
@@ -107,13 +108,16 @@ impl Work {
         })
     }
 
-    /// The three protocols whose run closures do the work, then stay until the session is closed.
-    pub(super) fn protocols(self: &Arc<Self>) -> [Protocol; 3] {
+    /// The three protocols whose run closures do the work, then stay until the session is closed. Whoever dials is a guest.
+    pub(super) fn protocols(self: &Arc<Self>, guest: &Arc<Guest>) -> [Protocol; 3] {
         let lane =
             |of: fn(&Work) -> &Lane,
              work: fn(&Work, &mut Subprotocol) -> Result<(), protocol::Failure>| {
-                let all = Arc::clone(self);
+                let (all, guest) = (Arc::clone(self), Arc::clone(guest));
                 move |subprotocol: &mut Subprotocol| {
+                    if subprotocol.peer().is_inbound() {
+                        return guest.serve(subprotocol);
+                    }
                     let lane = of(&all);
                     lock(&lane.times).0 = Some(Instant::now());
                     let result = work(&all, subprotocol);
