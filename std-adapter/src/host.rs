@@ -143,23 +143,11 @@ impl Builder {
     /// # Errors
     /// [`HostError`] if the protocols cannot be registered together, or there is no thread.
     pub fn build(self) -> Result<Arc<Host>, HostError> {
-        if self.protocols.len() > MAX_PROTOCOLS {
-            return Err(HostError::TooManyProtocols(self.protocols.len()));
-        }
         let registered: Vec<_> = self
             .protocols
             .iter()
             .map(|protocol| protocol.core)
             .collect();
-        for (i, one) in registered.iter().enumerate() {
-            if registered
-                .iter()
-                .skip(i + 1)
-                .any(|other| other.capability == one.capability)
-            {
-                return Err(HostError::Duplicate(one.capability));
-            }
-        }
         let clock = Clock::new();
         let host = Host {
             counters: registered.iter().map(|_| Counters::default()).collect(),
@@ -175,11 +163,27 @@ impl Builder {
             memory: Arc::new(MemoryCap::new(self.memory_limit)),
             events: Events::default(),
         };
-        if host.local().hello_length() > MAX_SENT_LENGTH {
-            return Err(HostError::HelloTooLong);
-        }
+        check(&host.local())?;
         Ok(Arc::new(host))
     }
+}
+
+/// Whether one side can say this of itself.
+pub(crate) fn check(local: &Local<'_>) -> Result<(), HostError> {
+    let protocols = local.protocols;
+    if protocols.len() > MAX_PROTOCOLS {
+        return Err(HostError::TooManyProtocols(protocols.len()));
+    }
+    for (i, one) in protocols.iter().enumerate() {
+        let mut others = protocols.iter().skip(i + 1);
+        if others.any(|other| other.capability == one.capability) {
+            return Err(HostError::Duplicate(one.capability));
+        }
+    }
+    if local.hello_length() > MAX_SENT_LENGTH {
+        return Err(HostError::HelloTooLong);
+    }
+    Ok(())
 }
 
 impl Host {

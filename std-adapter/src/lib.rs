@@ -9,12 +9,14 @@
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
 //! * [`node`]: listens and dials, and holds all sessions of a host.
 //! * [`events`], [`counters`]: what is told of sessions.
+//! * [`framed`]: sessions of whole messages over a link that is private already, without RLPx.
 
 pub mod backoff;
 mod block;
 pub mod counters;
 pub mod enode;
 pub mod events;
+pub mod framed;
 pub mod handle;
 mod hex;
 pub mod host;

@@ -3,6 +3,7 @@ mod backoff;
 mod closing;
 mod closing_transport;
 mod enode;
+mod framed;
 mod handle_read;
 mod handle_write;
 mod info;

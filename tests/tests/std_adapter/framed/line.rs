@@ -1,0 +1,135 @@
+//! A framing that delimits sessions: one follows the other on the same stream.
+
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use devp2p_core::code::WireCode;
+use devp2p_core::disconnect::DisconnectReason as Reason;
+use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::time::{Duration, Instant, PollAt};
+use devp2p_std::framed::{Decoded, Endpoint, Framing, SessionError};
+
+use super::{Prefixed, settings};
+use crate::session_rig::HANG;
+
+/// Code 255 with an empty payload begins a session, 254 ends it. Both sides say both.
+#[derive(Default)]
+struct Delimited {
+    inner: Prefixed,
+    said: bool,
+    heard: bool,
+    ended: bool,
+    /// The remote's next beginning came before ours.
+    early: bool,
+}
+
+impl Framing for Delimited {
+    fn decode(&mut self, bytes: &[u8]) -> (usize, Option<Decoded>) {
+        let (n, decoded) = self.inner.decode(bytes);
+        let Some(Decoded::Message { code, .. }) = decoded else {
+            return (n, decoded);
+        };
+        match code {
+            255 if self.heard => {
+                self.early = true;
+                (n, Some(Decoded::Restart))
+            }
+            255 => {
+                self.heard = true;
+                (n, Some(Decoded::Begin))
+            }
+            254 => (n, Some(Decoded::End)),
+            _ => (n, decoded),
+        }
+    }
+    fn is_inside_message(&self) -> bool {
+        self.inner.is_inside_message()
+    }
+    fn encode(&mut self, code: WireCode, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        self.inner.encode(code, payload, out)
+    }
+    fn delimits_sessions(&self) -> bool {
+        true
+    }
+    fn is_begun(&self) -> bool {
+        self.heard
+    }
+    fn restart(&mut self) {
+        let heard = self.early;
+        *self = Self {
+            inner: std::mem::take(&mut self.inner),
+            heard,
+            ..Self::default()
+        };
+    }
+    fn end(&mut self, out: &mut Vec<u8>) {
+        assert!(!std::mem::replace(&mut self.ended, true), "once a session");
+        self.inner.encode(WireCode(254), &[], out);
+    }
+    fn poll(&mut self, _now: Instant, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.said, true) {
+            self.inner.encode(WireCode(255), &[], out);
+        }
+    }
+    fn poll_at(&self) -> PollAt {
+        PollAt::Idle
+    }
+}
+
+fn two() -> ([Endpoint; 2], UnixStream) {
+    let (a, b) = UnixStream::pair().expect("a pair");
+    let cut = a.try_clone().expect("a clone");
+    let start = |id, stream| {
+        let mut settings = settings(id);
+        settings.config.closing_timeout = Duration::from_secs(30);
+        Endpoint::start(settings, stream, Delimited::default()).expect("it starts")
+    };
+    ([start(1, a), start(2, b)], cut)
+}
+
+#[test]
+fn sessions_follow_each_other_on_one_stream() {
+    let ([mut a, mut b], _) = two();
+    for turn in 0..30u8 {
+        // A session begins once both ask for it.
+        let (ours, theirs) = thread::scope(|scope| {
+            let theirs = scope.spawn(|| b.session(HANG));
+            (a.session(HANG), theirs.join().expect("no panic"))
+        });
+        let mut ours = ours.expect("a session");
+        let mut theirs = theirs.expect("a session");
+        let (from, to) = (
+            ours.take(0).expect("shared"),
+            theirs.take(0).expect("shared"),
+        );
+        from.write(0, &[turn; 100]).expect("it is sent");
+        assert_eq!(to.read().expect("a message").payload, [turn; 100]);
+        let (first, second) = match turn % 2 {
+            0 => (ours.peer(), theirs.peer()),
+            _ => (theirs.peer(), ours.peer()),
+        };
+        first.disconnect(Reason(turn));
+        assert_eq!(first.closed(), CloseReason::Local(Reason(turn)));
+        let told = CloseReason::RemoteRequested(Some(Reason(turn)));
+        assert_eq!(second.closed(), told);
+        // Handles of a session that is over do not reach the next one.
+        assert!(from.write(0, b"late").is_err());
+        assert_eq!(
+            first.traffic(0).messages_in + second.traffic(0).messages_in,
+            1
+        );
+    }
+}
+
+#[test]
+fn the_end_of_the_stream_is_the_end_of_all_sessions() {
+    let ([mut a, mut b], cut) = two();
+    let session = a.session(HANG).expect("a session");
+    let theirs = b.session(HANG).expect("a session");
+    cut.shutdown(std::net::Shutdown::Both).expect("it can be");
+    let ended = CloseReason::Transport(TransportError::EndOfStream);
+    assert_eq!(session.peer().closed(), ended);
+    assert_eq!(theirs.peer().closed(), ended);
+    assert_eq!(b.session(HANG).err(), Some(SessionError::Closed(ended)));
+    assert!(a.wait_end(HANG) && b.wait_end(HANG));
+}
