@@ -6,6 +6,7 @@
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
 //! * [`command`]: the `devp2p` program, built once.
+//! * [`image`]: sizes and symbols of linked images.
 //! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
@@ -16,6 +17,7 @@ pub mod embassy_sim;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;
+pub mod image;
 pub mod link;
 pub mod node;
 pub mod pair;
