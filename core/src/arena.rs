@@ -67,7 +67,7 @@ pub struct InboxCounters {
     pub oversize: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
     /// Its share of the arena.
     start: usize,
@@ -81,11 +81,32 @@ struct Inbox {
     end: usize,
     wrapped: bool,
     records: usize,
-    counters: InboxCounters,
+    messages: u32,
+    /// Low and high half: so that nothing here wants an alignment of 8.
+    bytes: [u32; 2],
+    dropped: u32,
+    oversize: u32,
     reader: Waiter,
 }
 
 impl Inbox {
+    const EMPTY: Self = Self {
+        start: 0,
+        size: 0,
+        message_limit: 0,
+        overflow: Overflow::HoldBack,
+        read: 0,
+        write: 0,
+        end: 0,
+        wrapped: false,
+        records: 0,
+        messages: 0,
+        bytes: [0; 2],
+        dropped: 0,
+        oversize: 0,
+        reader: Waiter::new(),
+    };
+
     /// Where a record of `length` bytes can stand now: its place, and whether it is the first after a wrap.
     fn place(&self, length: usize) -> Option<(usize, bool)> {
         if self.records == 0 {
@@ -133,6 +154,7 @@ impl<'a, const N: usize> Arena<'a, N> {
     ///
     /// # Errors
     /// [`ArenaTooSmall`] if they need more bytes, or are more than `N` or [`MAX_PROTOCOLS`].
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn new(bytes: &'a mut [u8], protocols: &[Protocol]) -> Result<Self, ArenaTooSmall> {
         let needed = protocols
             .iter()
@@ -140,15 +162,21 @@ impl<'a, const N: usize> Arena<'a, N> {
         if needed > bytes.len() || protocols.len() > N.min(MAX_PROTOCOLS) {
             return Err(ArenaTooSmall { needed });
         }
-        let mut inboxes = core::array::from_fn(|_| Inbox::default());
         let mut start = 0;
-        for (inbox, protocol) in inboxes.iter_mut().zip(protocols) {
-            inbox.start = start;
-            inbox.size = protocol.inbox;
-            inbox.message_limit = protocol.message_limit;
-            inbox.overflow = protocol.overflow;
-            start += protocol.inbox;
-        }
+        let mut protocols = protocols.iter();
+        let inboxes = core::array::from_fn(|_| {
+            let mut inbox = Inbox {
+                start,
+                ..Inbox::EMPTY
+            };
+            if let Some(protocol) = protocols.next() {
+                inbox.size = protocol.inbox;
+                inbox.message_limit = protocol.message_limit;
+                inbox.overflow = protocol.overflow;
+                start += protocol.inbox;
+            }
+            inbox
+        });
         Ok(Self {
             bytes,
             inboxes,
@@ -248,10 +276,16 @@ impl<'a, const N: usize> Arena<'a, N> {
 
     /// What the inbox of `subprotocol` has seen.
     pub fn counters(&self, subprotocol: usize) -> InboxCounters {
-        self.inboxes
-            .get(subprotocol)
-            .map(|inbox| inbox.counters)
-            .unwrap_or_default()
+        let Some(inbox) = self.inboxes.get(subprotocol) else {
+            return InboxCounters::default();
+        };
+        let [low, high] = inbox.bytes.map(u64::from);
+        InboxCounters {
+            messages: inbox.messages,
+            bytes: high << 32 | low,
+            dropped: inbox.dropped,
+            oversize: inbox.oversize,
+        }
     }
 }
 
@@ -355,13 +389,13 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
         }
         inbox.write = slot.at + RECORD_OVERHEAD + slot.length;
         inbox.records += 1;
-        inbox.counters.messages = inbox.counters.messages.wrapping_add(1);
-        inbox.counters.oversize = inbox
-            .counters
-            .oversize
-            .wrapping_add(u32::from(slot.oversize));
+        inbox.messages = inbox.messages.wrapping_add(1);
+        inbox.oversize = inbox.oversize.wrapping_add(u32::from(slot.oversize));
         if !slot.oversize {
-            inbox.counters.bytes = inbox.counters.bytes.wrapping_add(u64::from(meta.length));
+            let [low, high] = &mut inbox.bytes;
+            let carry;
+            (*low, carry) = low.overflowing_add(meta.length);
+            *high = high.wrapping_add(u32::from(carry));
         }
         self.arrived |= 1 << slot.subprotocol;
     }
@@ -370,7 +404,7 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
 
     fn dropped(&mut self, subprotocol: usize, _meta: Meta) {
         if let Some(inbox) = self.inboxes.get_mut(subprotocol) {
-            inbox.counters.dropped = inbox.counters.dropped.wrapping_add(1);
+            inbox.dropped = inbox.dropped.wrapping_add(1);
         }
     }
 }

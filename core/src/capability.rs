@@ -1,5 +1,6 @@
 //! Capabilities (a name and a version) and the protocols that implement them here.
 
+use core::cmp::Ordering;
 use core::fmt;
 
 /// The longest capability name, in bytes, that can be registered here. The specification asks for at most eight; peers do
@@ -88,13 +89,44 @@ impl defmt::Format for CapabilityName {
 }
 
 /// A capability as a Hello states it, `name/version`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Capability {
     /// The name, at most [`MAX_NAME_LENGTH`] bytes.
     pub name: CapabilityName,
     /// The version; of several shared versions of one name the highest is used.
     pub version: u32,
+}
+
+impl Ord for Capability {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let names = self.name.bytes.iter().cmp(&other.name.bytes);
+        names.then(self.version.cmp(&other.version))
+    }
+}
+
+impl PartialOrd for Capability {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Of the protocols whose capability is below `bound`, or of all without one: that with the highest capability, the first of
+/// equals, and its index. So a list is walked in descending order, each capability once, without memory: there are few.
+pub(crate) fn highest_below<'p>(
+    protocols: &'p [Protocol],
+    bound: Option<&Capability>,
+) -> Option<(usize, &'p Protocol)> {
+    let mut highest: Option<(usize, &Protocol)> = None;
+    for (index, protocol) in protocols.iter().enumerate() {
+        let one = &protocol.capability;
+        if bound.is_none_or(|bound| one < bound)
+            && highest.is_none_or(|(_, highest)| *one > highest.capability)
+        {
+            highest = Some((index, protocol));
+        }
+    }
+    highest
 }
 
 impl fmt::Display for Capability {

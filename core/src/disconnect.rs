@@ -119,8 +119,11 @@ pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
             Item::List(_) => return None,
         },
     };
-    let reason = rlp::saturating_uint64(digits).try_into().ok()?;
-    Some(DisconnectReason(reason))
+    match rlp::significant(digits) {
+        [] => Some(DisconnectReason(0)),
+        [reason] => Some(DisconnectReason(*reason)),
+        _ => None,
+    }
 }
 
 /// The tag of a Snappy literal of 1 to 60 bytes: what the 60 possible lengths leave of a byte is zero.

@@ -6,9 +6,9 @@ pub use crate::node_id::NodeId;
 
 use core::fmt;
 
-use crate::capability::Capability;
+use crate::capability::highest_below;
 use crate::config::Local;
-use crate::rlp::{self, Item, NoRoom, Reader, Writer, list_length, string_length, uint_length};
+use crate::rlp::{self, BackWriter, Item, NoRoom, Reader, list_length, string_length, uint_length};
 
 /// The largest Hello payload accepted, in bytes, without its code (go-ethereum's limit; the receiver applies it).
 pub const MAX_HELLO_LENGTH: usize = 2048;
@@ -28,6 +28,12 @@ impl fmt::Display for HelloError {
 }
 
 impl core::error::Error for HelloError {}
+
+impl From<rlp::Error> for HelloError {
+    fn from(_: rlp::Error) -> Self {
+        Self
+    }
+}
 
 /// The identity in a Hello is not 64 bytes long, or is all zero. Answered by Disconnect 0x07.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +117,14 @@ impl<'a> Hello<'a> {
     /// [`HelloError`] if the payload is no list, if one of the five elements is missing, is not RLP or of the wrong kind, or
     /// if an integer other than the port begins with a zero byte.
     pub fn decode(payload: &'a [u8]) -> Result<Self, HelloError> {
-        Self::read(payload).map_err(|_| HelloError)
+        let fields = Fields::read(payload)?;
+        Ok(Self {
+            version: fields.version,
+            client_name: fields.client_name,
+            capabilities: fields.capabilities.tuples,
+            listen_port: fields.listen_port,
+            id: fields.id.copied().map(NodeId).ok_or(InvalidId),
+        })
     }
 
     /// The capabilities that the remote states.
@@ -120,8 +133,20 @@ impl<'a> Hello<'a> {
             tuples: self.capabilities,
         }
     }
+}
 
-    fn read(payload: &'a [u8]) -> Result<Self, rlp::Error> {
+/// What a Hello holds, borrowed altogether.
+pub(crate) struct Fields<'a> {
+    pub(crate) version: u64,
+    client_name: &'a [u8],
+    pub(crate) capabilities: Capabilities<'a>,
+    listen_port: u64,
+    /// `None` if it is null or has the wrong size.
+    pub(crate) id: Option<&'a [u8; 64]>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn read(payload: &'a [u8]) -> Result<Self, rlp::Error> {
         let mut fields = Reader::new(payload).list()?;
         let version = read_version(&mut fields)?;
         let client_name = fields.string()?;
@@ -135,16 +160,15 @@ impl<'a> Hello<'a> {
             Item::String(bytes) => rlp::saturating_uint64(bytes),
             Item::List(_) => 0,
         };
-        let id = match <[u8; 64]>::try_from(fields.string()?) {
-            Ok(id) if id != [0; 64] => Ok(NodeId(id)),
-            _ => Err(InvalidId),
-        };
+        let id = fields.string()?.try_into().ok();
         Ok(Self {
             version,
             client_name,
-            capabilities,
+            capabilities: Capabilities {
+                tuples: capabilities,
+            },
             listen_port,
-            id,
+            id: id.filter(|id: &&[u8; 64]| id.iter().any(|byte| *byte != 0)),
         })
     }
 }
@@ -168,12 +192,18 @@ fn read_version(from: &mut Reader<'_>) -> Result<u64, rlp::Error> {
 impl Local<'_> {
     /// Bytes of our Hello's payload; it can be sent if that is at most [`MAX_SENT_LENGTH`].
     pub fn hello_length(&self) -> usize {
-        list_length(self.layout().fields)
+        list_length(self.fields_length())
     }
 
-    fn layout(&self) -> Layout {
-        let tuples = self.sorted().map(|one| list_length(tuple_length(&one)));
-        let tuples = tuples.fold(0, usize::saturating_add);
+    fn fields_length(&self) -> usize {
+        let (mut tuples, mut last) = (0usize, None);
+        while let Some((_, protocol)) = highest_below(self.protocols, last) {
+            let one = &protocol.capability;
+            let tuple = string_length(one.name.as_bytes())
+                .saturating_add(uint_length(u64::from(one.version)));
+            tuples = tuples.saturating_add(list_length(tuple));
+            last = Some(one);
+        }
         let fields = [
             uint_length(u64::from(self.version)),
             string_length(self.client_name.as_bytes()),
@@ -181,59 +211,36 @@ impl Local<'_> {
             uint_length(u64::from(self.listen_port)),
             string_length(&self.id.0),
         ];
-        Layout {
-            tuples,
-            fields: fields.into_iter().fold(0, usize::saturating_add),
-        }
+        fields.into_iter().fold(0, usize::saturating_add)
     }
 
     /// Writes the payload of our Hello: exactly the five fields, capabilities sorted by name and version, each once. Returns
     /// its length, at most 2047 bytes. The code before it is [`encode_code(0)`](rlp::encode_code).
     ///
     /// # Errors
-    /// [`HelloTooLong`].
+    /// [`HelloTooLong`]; what `out` holds is then of no use.
     pub fn encode_hello(&self, out: &mut [u8]) -> Result<usize, HelloTooLong> {
-        let Layout { tuples, fields } = self.layout();
-        if list_length(fields) > MAX_SENT_LENGTH {
-            return Err(HelloTooLong);
+        let room = out.len().min(MAX_SENT_LENGTH);
+        let out = out.get_mut(..room).unwrap_or_default();
+        // From the last field to the first: what a header states is then known when it is written.
+        let mut writer = BackWriter::new(out);
+        let end = writer.at();
+        writer.string(&self.id.0);
+        writer.uint(u32::from(self.listen_port));
+        let tuples_end = writer.at();
+        let mut last = None;
+        while let Some((_, protocol)) = highest_below(self.protocols, last) {
+            let one = &protocol.capability;
+            let tuple_end = writer.at();
+            writer.uint(one.version);
+            writer.string(one.name.as_bytes());
+            writer.list(tuple_end);
+            last = Some(one);
         }
-        let mut writer = Writer::new(out);
-        writer.list(fields)?;
-        writer.uint(u64::from(self.version))?;
-        writer.string(self.client_name.as_bytes())?;
-        writer.list(tuples)?;
-        for one in self.sorted() {
-            writer.list(tuple_length(&one))?;
-            writer.string(one.name.as_bytes())?;
-            writer.uint(u64::from(one.version))?;
-        }
-        writer.uint(u64::from(self.listen_port))?;
-        writer.string(&self.id.0)?;
-        Ok(writer.len())
+        writer.list(tuples_end);
+        writer.string(self.client_name.as_bytes());
+        writer.uint(u32::from(self.version));
+        writer.list(end);
+        Ok(writer.finish()?)
     }
-
-    /// The capabilities in ascending order, each once. Searching for each next one needs no memory, and there are few.
-    fn sorted(&self) -> impl Iterator<Item = Capability> {
-        let after = |last: Option<Capability>| {
-            let mut lowest = None;
-            for protocol in self.protocols {
-                let one = protocol.capability;
-                if last.is_none_or(|last| one > last) && lowest.is_none_or(|lowest| one < lowest) {
-                    lowest = Some(one);
-                }
-            }
-            lowest
-        };
-        core::iter::successors(after(None), move |last| after(Some(*last)))
-    }
-}
-
-fn tuple_length(one: &Capability) -> usize {
-    string_length(one.name.as_bytes()).saturating_add(uint_length(u64::from(one.version)))
-}
-
-/// Payload lengths of the lists in our Hello.
-struct Layout {
-    tuples: usize,
-    fields: usize,
 }

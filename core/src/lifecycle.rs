@@ -118,4 +118,12 @@ impl Lifecycle {
             State::Active | State::Closed => PollAt::Idle,
         }
     }
+
+    /// The same; [`Instant::MAX`] for never.
+    pub(crate) fn next_deadline(&self) -> Instant {
+        match self.state {
+            State::AwaitingHello | State::Closing => self.deadline,
+            State::Active | State::Closed => Instant::MAX,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::config::{Config, Local};
 use crate::disconnect::{self, DisconnectReason};
 use crate::error::{CloseReason, TransportError, Violation};
 use crate::fmt::debug;
-use crate::hello::{Hello, MAX_HELLO_LENGTH, NodeId};
+use crate::hello::{Fields, MAX_HELLO_LENGTH, NodeId};
 use crate::inbox::{Admit, Inboxes, Meta};
 use crate::lifecycle::{Lifecycle, State};
 use crate::ping::PingScheduler;
@@ -101,6 +101,7 @@ pub struct Remote {
 impl<const N: usize> Peer<N> {
     /// A session whose transport is ready and whose Hello exchange begins; Hello must be done at `deadline`. A driver that
     /// does not admit the remote calls [`reject`](Self::reject) before the first [`poll_control`](Self::poll_control).
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn new(config: Config, local: &Local<'_>, expected: Expected, deadline: Instant) -> Self {
         Self {
             lifecycle: Lifecycle::new(deadline),
@@ -147,32 +148,35 @@ impl<const N: usize> Peer<N> {
         }
     }
 
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn accept_hello(&mut self, local: &Local<'_>, payload: &[u8]) -> Result<(), CloseReason> {
         if payload.len() > MAX_HELLO_LENGTH {
             return Err(CloseReason::Violation(Violation::HelloTooLarge));
         }
-        let hello = Hello::decode(payload)
-            .map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
+        let hello =
+            Fields::read(payload).map_err(|_| CloseReason::Violation(Violation::MalformedHello))?;
         let version = u8::try_from(hello.version).unwrap_or(u8::MAX);
         // Before anything is refused: it decides the form of our Disconnect.
         self.remote_version = version;
-        let id = hello.id.map_err(|_| CloseReason::InvalidIdentity)?;
-        match self.expected {
-            Expected::Dialled(expected) if expected != id => {
+        let id = hello.id.ok_or(CloseReason::InvalidIdentity)?;
+        match &self.expected {
+            Expected::Dialled(expected) if expected.0 != *id => {
                 return Err(CloseReason::UnexpectedIdentity);
             }
-            Expected::Authenticated(expected) if expected != id => {
+            Expected::Authenticated(expected) if expected.0 != *id => {
                 return Err(CloseReason::IdentityMismatch);
             }
-            _ if id == local.id => return Err(CloseReason::SelfConnection),
+            _ if *id == local.id.0 => return Err(CloseReason::SelfConnection),
             _ => {}
         }
+        let id = NodeId(*id);
         self.remote = Some(Remote { id, version });
         if version < self.config.lowest_version {
             return Err(CloseReason::IncompatibleVersion);
         }
         // Only a local list that is itself too long fails to match; then nothing can be shared.
-        self.shared = SharedCapabilities::new(local.protocols, hello.capabilities())
+        self.shared
+            .fill(local.protocols, hello.capabilities)
             .map_err(|_| CloseReason::UselessPeer)?;
         if self.shared.is_empty() && self.config.require_shared {
             return Err(CloseReason::UselessPeer);
@@ -181,6 +185,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Takes a message of the base protocol that came after Hello, or a Disconnect in place of it.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn handle_base(&mut self, now: Instant, message: BaseMessage) {
         match (self.state(), message) {
             (State::Closing | State::Closed, _) => {}
@@ -199,6 +204,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Takes note of what a call to the receiver did.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn on_receive(&mut self, now: Instant, received: Received) {
         match self.receive.update(now, received) {
             Some(true) => self.ping.hold(now),
@@ -214,6 +220,7 @@ impl<const N: usize> Peer<N> {
     ///
     /// # Errors
     /// [`Held`] if the inbox is full: pass the same message again later.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn handle_message<I: Inboxes>(
         &mut self,
         now: Instant,
@@ -262,7 +269,7 @@ impl<const N: usize> Peer<N> {
                     wire_length: length,
                     at: now,
                 };
-                match inboxes.open(subprotocol, length) {
+                let slot = match inboxes.open(subprotocol, length) {
                     Admit::Open(mut slot) => {
                         let mut from = payload;
                         while !from.is_empty() {
@@ -273,16 +280,18 @@ impl<const N: usize> Peer<N> {
                                 break;
                             }
                         }
-                        inboxes.commit(slot, meta);
+                        Some(slot)
                     }
-                    Admit::Oversize(slot) => inboxes.commit(slot, meta),
-                    Admit::Drop => inboxes.dropped(subprotocol, meta),
-                    Admit::Refuse => self.close(
-                        now,
-                        CloseReason::Stalled {
-                            subprotocol: subprotocol as u8,
-                        },
-                    ),
+                    Admit::Oversize(slot) => Some(slot),
+                    Admit::Drop => {
+                        inboxes.dropped(subprotocol, meta);
+                        None
+                    }
+                    Admit::Refuse => {
+                        let subprotocol = subprotocol as u8;
+                        self.close(now, CloseReason::Stalled { subprotocol });
+                        None
+                    }
                     Admit::Hold => {
                         let held = Held {
                             subprotocol: subprotocol as u8,
@@ -293,7 +302,11 @@ impl<const N: usize> Peer<N> {
                             held: Some(held.subprotocol),
                         };
                         result = Err(held);
+                        None
                     }
+                };
+                if let Some(slot) = slot {
+                    inboxes.commit(slot, meta);
                 }
             }
         }
@@ -319,6 +332,7 @@ impl<const N: usize> Peer<N> {
     // ---- Local ends ----
 
     /// Closes the session for `cause`, unless it is closing already.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn close(&mut self, now: Instant, cause: CloseReason) {
         if self
             .lifecycle
@@ -326,7 +340,7 @@ impl<const N: usize> Peer<N> {
         {
             debug!("closing: {}", CauseText(cause));
             self.ping.stop();
-            self.receive = ReceiveWatch::new();
+            self.receive.stop();
         }
     }
 

@@ -9,9 +9,11 @@ pub const MAX_PONGS_OWED: u8 = 16;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum State {
     Stopped,
-    Idle { next: Instant },
+    /// The next Ping falls due at `at`.
+    Idle,
     Due,
-    AwaitingPong { deadline: Instant },
+    /// The silence has lasted too long at `at`.
+    AwaitingPong,
     TimedOut,
 }
 
@@ -24,6 +26,7 @@ enum State {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PingScheduler {
     state: State,
+    at: Instant,
     interval: Duration,
     timeout: Duration,
     /// When the Ping that no Pong has answered yet went out.
@@ -41,6 +44,7 @@ impl PingScheduler {
     pub const fn new(interval: Duration, timeout: Duration) -> Self {
         Self {
             state: State::Stopped,
+            at: Instant::ZERO,
             interval,
             timeout,
             sent: None,
@@ -54,9 +58,8 @@ impl PingScheduler {
 
     /// Begins: the first Ping is due one interval from now.
     pub fn start(&mut self, now: Instant) {
-        self.state = State::Idle {
-            next: now.saturating_add(self.interval),
-        };
+        self.state = State::Idle;
+        self.at = now.saturating_add(self.interval);
     }
 
     /// Ends: no Ping, no Pong, no timeout any more.
@@ -67,17 +70,15 @@ impl PingScheduler {
 
     /// Asks for a Ping now rather than at the next interval. Does nothing while one is unanswered.
     pub fn request(&mut self) {
-        if matches!(self.state, State::Idle { .. }) {
+        if self.state == State::Idle {
             self.state = State::Due;
         }
     }
 
     /// A message of the remote was verified: it is alive, whatever the message was.
     pub fn on_message(&mut self, now: Instant) {
-        if matches!(self.state, State::AwaitingPong { .. }) {
-            self.state = State::Idle {
-                next: now.saturating_add(self.interval),
-            };
+        if self.state == State::AwaitingPong {
+            self.start(now);
         }
     }
 
@@ -112,18 +113,21 @@ impl PingScheduler {
     /// The way is free again: the deadline moves by as long as it stood still.
     pub fn resume(&mut self, now: Instant) {
         if let Some(since) = self.held_since.take()
-            && let State::AwaitingPong { deadline } = &mut self.state
+            && self.state == State::AwaitingPong
         {
-            *deadline = deadline.saturating_add(now.saturating_since(since));
+            self.at = self.at.saturating_add(now.saturating_since(since));
         }
     }
 
     /// Lets time pass. Returns true once, when the pong deadline has passed in silence.
     #[must_use]
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.at > now {
+            return false;
+        }
         match self.state {
-            State::Idle { next } if next <= now => self.state = State::Due,
-            State::AwaitingPong { deadline } if deadline <= now && self.held_since.is_none() => {
+            State::Idle => self.state = State::Due,
+            State::AwaitingPong if self.held_since.is_none() => {
                 self.state = State::TimedOut;
                 return true;
             }
@@ -150,9 +154,8 @@ impl PingScheduler {
     pub fn take_ping(&mut self, now: Instant) -> bool {
         let due = self.state == State::Due;
         if due {
-            self.state = State::AwaitingPong {
-                deadline: now.saturating_add(self.timeout),
-            };
+            self.state = State::AwaitingPong;
+            self.at = now.saturating_add(self.timeout);
             if self.sent.replace(now).is_some() {
                 self.overtaken = self.overtaken.saturating_add(1);
             }
@@ -175,10 +178,27 @@ impl PingScheduler {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_at(&self) -> PollAt {
+        if self.is_timed() {
+            PollAt::At(self.at)
+        } else {
+            PollAt::Idle
+        }
+    }
+
+    /// The same; [`Instant::MAX`] for never.
+    pub(crate) fn deadline(&self) -> Instant {
+        if self.is_timed() {
+            self.at
+        } else {
+            Instant::MAX
+        }
+    }
+
+    fn is_timed(&self) -> bool {
         match self.state {
-            State::Idle { next } => PollAt::At(next),
-            State::AwaitingPong { deadline } if self.held_since.is_none() => PollAt::At(deadline),
-            _ => PollAt::Idle,
+            State::Idle => true,
+            State::AwaitingPong => self.held_since.is_none(),
+            _ => false,
         }
     }
 }

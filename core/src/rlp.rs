@@ -368,3 +368,90 @@ impl<'a> Writer<'a> {
         self.raw(digits.get(digits.len() - size..).unwrap_or_default())
     }
 }
+
+/// Writes items from the end of a slice towards its front, the last one first: no length has to be known beforehand.
+pub(crate) struct BackWriter<'a> {
+    out: &'a mut [u8],
+    /// Where the first byte stands that was written.
+    at: usize,
+    is_full: bool,
+}
+
+impl<'a> BackWriter<'a> {
+    pub(crate) fn new(out: &'a mut [u8]) -> Self {
+        let at = out.len();
+        Self {
+            out,
+            at,
+            is_full: false,
+        }
+    }
+
+    /// Where the items begin that were written so far, for [`list`](Self::list).
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn uint(&mut self, value: u32) {
+        self.string(significant(&value.to_be_bytes()));
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(crate) fn string(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+        if !matches!(bytes, [0x00..=0x7f]) {
+            self.header(0x80, bytes.len());
+        }
+    }
+
+    /// Makes a list of the items before `end`.
+    pub(crate) fn list(&mut self, end: usize) {
+        self.header(0xc0, end.saturating_sub(self.at));
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn header(&mut self, base: u8, length: usize) {
+        if length < 56 {
+            return self.raw(&[base | length as u8]);
+        }
+        let digits = length.to_be_bytes();
+        let digits = significant(&digits);
+        self.raw(digits);
+        self.raw(&[base + 55 + digits.len() as u8]);
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn raw(&mut self, bytes: &[u8]) {
+        match self.at.checked_sub(bytes.len()) {
+            Some(at) => {
+                copy(self.out.get_mut(at..self.at).unwrap_or_default(), bytes);
+                self.at = at;
+            }
+            None => self.is_full = true,
+        }
+    }
+
+    /// Moves what was written to the front of the slice; returns its length.
+    pub(crate) fn finish(self) -> Result<usize, NoRoom> {
+        if self.is_full {
+            return Err(NoRoom);
+        }
+        let length = self.out.len() - self.at;
+        for to in 0..length {
+            if let Some(&byte) = self.out.get(self.at + to)
+                && let Some(to) = self.out.get_mut(to)
+            {
+                *to = byte;
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// The bytes of an integer without leading zeros.
+pub(crate) fn significant(mut digits: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = digits {
+        digits = rest;
+    }
+    digits
+}

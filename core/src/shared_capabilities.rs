@@ -8,7 +8,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use crate::capability::{CapabilityName, Protocol};
+use crate::capability::{Protocol, highest_below};
 use crate::code::{LocalCode, WireCode};
 use crate::hello::RemoteCapability;
 use crate::{BASE_PROTOCOL_LENGTH, MAX_PROTOCOLS};
@@ -70,39 +70,57 @@ impl<const N: usize> SharedCapabilities<N> {
         local: &[Protocol],
         remote: impl IntoIterator<Item = RemoteCapability<'a>>,
     ) -> Result<Self, MatchError> {
+        let mut table = Self::empty();
+        table.fill(local, remote)?;
+        Ok(table)
+    }
+
+    /// [`new`](Self::new) in place. After an error the table is of no use.
+    pub(crate) fn fill<'a>(
+        &mut self,
+        local: &[Protocol],
+        remote: impl IntoIterator<Item = RemoteCapability<'a>>,
+    ) -> Result<(), MatchError> {
+        self.entries.clear();
         if local.len() > N.min(MAX_PROTOCOLS) {
             return Err(MatchError::TooManyProtocols);
         }
         let mut shared: u32 = 0;
         for theirs in remote {
-            for (bit, ours) in bits().zip(local) {
+            for (index, ours) in local.iter().enumerate() {
                 let ours = &ours.capability;
                 if u64::from(ours.version) == theirs.version && ours.name.as_bytes() == theirs.name
                 {
-                    shared |= bit;
+                    shared |= 1 << index;
                 }
             }
         }
 
-        let mut table = Self::empty();
-        let mut last = None;
-        let mut offset = BASE_PROTOCOL_LENGTH;
-        while let Some((subprotocol, protocol)) = next_by_name(local, shared, last) {
-            let entry = SharedCapability {
-                subprotocol,
-                offset,
-                length: protocol.length,
-            };
-            offset = offset
-                .checked_add(protocol.length)
-                .ok_or(MatchError::CodeSpaceExhausted)?;
-            table
-                .entries
-                .push(entry)
-                .map_err(|_| MatchError::TooManyProtocols)?;
-            last = Some(protocol.capability.name);
+        let (mut last, mut taken) = (None, None);
+        while let Some((index, protocol)) = highest_below(local, last) {
+            let name = &protocol.capability.name;
+            // The highest shared version of a name comes first, and the others of that name after it.
+            if shared >> index & 1 == 1 && taken != Some(name) {
+                taken = Some(name);
+                let entry = SharedCapability {
+                    subprotocol: index as u8,
+                    offset: 0,
+                    length: protocol.length,
+                };
+                let pushed = self.entries.push(entry);
+                pushed.map_err(|_| MatchError::TooManyProtocols)?;
+            }
+            last = Some(&protocol.capability);
         }
-        Ok(table)
+        self.entries.reverse();
+        let mut offset = BASE_PROTOCOL_LENGTH;
+        for entry in &mut self.entries {
+            entry.offset = offset;
+            offset = offset
+                .checked_add(entry.length)
+                .ok_or(MatchError::CodeSpaceExhausted)?;
+        }
+        Ok(())
     }
 
     /// The subprotocol that owns a code, by its index in the registered list, and the code inside it. `None` for codes of
@@ -171,32 +189,4 @@ impl<'a, const N: usize> IntoIterator for &'a SharedCapabilities<N> {
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
-}
-
-/// One bit for each protocol that can be registered.
-fn bits() -> impl Iterator<Item = u32> {
-    core::iter::successors(Some(1), |bit: &u32| bit.checked_mul(2))
-}
-
-/// Of the shared protocols with the lowest name after `last`, the one with the highest version, and its index.
-fn next_by_name(
-    local: &[Protocol],
-    shared: u32,
-    last: Option<CapabilityName>,
-) -> Option<(u8, &Protocol)> {
-    let mut best: Option<(u8, &Protocol)> = None;
-    for ((index, bit), protocol) in (0..).zip(bits()).zip(local) {
-        let ours = protocol.capability;
-        if shared & bit == 0 || last.is_some_and(|last| ours.name <= last) {
-            continue;
-        }
-        let better = best.is_none_or(|(_, best)| {
-            let best = best.capability;
-            ours.name < best.name || (ours.name == best.name && ours.version > best.version)
-        });
-        if better {
-            best = Some((index, protocol));
-        }
-    }
-    best
 }

@@ -61,6 +61,7 @@ impl Instant {
     }
     /// This instant moved later by `span`, at most [`Instant::MAX`].
     #[must_use]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }

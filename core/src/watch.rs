@@ -19,9 +19,12 @@ pub struct Received {
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ReceiveWatch {
-    /// When the message in progress began; moved later by the time that we ourselves held back.
-    began: Option<Instant>,
-    held: Option<(u8, Instant)>,
+    /// Whether a message is in progress, and when it began; moved later by the time that we ourselves held back.
+    busy: bool,
+    began: Instant,
+    /// Which inbox holds back, and since when.
+    held: Option<u8>,
+    since: Instant,
 }
 
 /// What a [`ReceiveWatch`] found.
@@ -37,33 +40,40 @@ impl ReceiveWatch {
     /// Nothing in progress.
     pub const fn new() -> Self {
         Self {
-            began: None,
+            busy: false,
+            began: Instant::MAX,
             held: None,
+            since: Instant::MAX,
         }
     }
 
     /// Takes note of what a call to the receiver did. Returns `Some(true)` if with it a message came to be in progress or
     /// held back, behind which no Pong can reach us, and `Some(false)` if that ended.
     pub fn update(&mut self, now: Instant, received: Received) -> Option<bool> {
-        let was_busy = self.began.is_some();
+        let was_busy = self.busy;
         if received.messages > 0 || !received.partial {
-            self.began = None;
+            self.busy = false;
         }
         // A message that found room ends the wait of the one before it: a slow reader is not a stalled one.
         if received.messages > 0 || received.held.is_none() {
-            if let (Some((_, since)), Some(began)) = (self.held, &mut self.began) {
-                *began = began.saturating_add(now.saturating_since(since));
+            if self.held.is_some() {
+                self.began = self.began.saturating_add(now.saturating_since(self.since));
             }
             self.held = None;
         }
-        if received.partial {
-            self.began.get_or_insert(now);
+        if received.partial && !self.busy {
+            (self.busy, self.began) = (true, now);
         }
-        if let Some(subprotocol) = received.held {
-            self.held.get_or_insert((subprotocol, now));
+        if received.held.is_some() && self.held.is_none() {
+            (self.held, self.since) = (received.held, now);
         }
-        let busy = self.began.is_some();
-        (was_busy != busy).then_some(busy)
+        (was_busy != self.busy).then_some(self.busy)
+    }
+
+    /// What comes in matters no more.
+    pub(crate) fn stop(&mut self) {
+        self.busy = false;
+        self.held = None;
     }
 
     /// Whether an inbox holds back.
@@ -73,20 +83,32 @@ impl ReceiveWatch {
 
     /// What is late at `now`.
     pub fn check(&self, now: Instant, message: Duration, hold_back: Duration) -> Option<Late> {
-        if let Some((subprotocol, since)) = self.held {
-            return (since.saturating_add(hold_back) <= now).then_some(Late::Inbox(subprotocol));
+        if self.deadline(message, hold_back) > now {
+            return None;
         }
-        self.began
-            .filter(|began| began.saturating_add(message) <= now)
-            .map(|_| Late::Message)
+        match self.held {
+            Some(subprotocol) => Some(Late::Inbox(subprotocol)),
+            None => self.busy.then_some(Late::Message),
+        }
     }
 
     /// When [`check`](Self::check) will find something if nothing moves.
     pub fn poll_at(&self, message: Duration, hold_back: Duration) -> PollAt {
-        match (self.held, self.began) {
-            (Some((_, since)), _) => PollAt::At(since.saturating_add(hold_back)),
-            (None, Some(began)) => PollAt::At(began.saturating_add(message)),
-            (None, None) => PollAt::Idle,
+        if self.busy || self.held.is_some() {
+            PollAt::At(self.deadline(message, hold_back))
+        } else {
+            PollAt::Idle
+        }
+    }
+
+    /// The same; [`Instant::MAX`] for never.
+    pub(crate) fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
+        if self.held.is_some() {
+            self.since.saturating_add(hold_back)
+        } else if self.busy {
+            self.began.saturating_add(message)
+        } else {
+            Instant::MAX
         }
     }
 }
@@ -98,9 +120,9 @@ impl ReceiveWatch {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TransmitWatch {
     /// Bytes sealed and not yet taken.
-    pending: u64,
+    pending: usize,
     /// Of those, the bytes before the mark, and when the mark was set.
-    mark: Option<(u64, Instant)>,
+    mark: Option<(usize, Instant)>,
     /// A part of a frame is sealed, the rest is not.
     inside_frame: bool,
 }
@@ -116,8 +138,9 @@ impl TransmitWatch {
     }
 
     /// `bytes` more were sealed.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn on_sealed(&mut self, now: Instant, bytes: usize) {
-        self.pending = self.pending.saturating_add(bytes as u64);
+        self.pending = self.pending.saturating_add(bytes);
         if bytes > 0 && self.mark.is_none_or(|(before, _)| before == 0) {
             self.mark = Some((self.pending, now));
         }
@@ -132,24 +155,26 @@ impl TransmitWatch {
     }
 
     /// The wire took `bytes`.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn on_taken(&mut self, now: Instant, bytes: usize) {
         if bytes == 0 {
             return;
         }
-        self.pending = self.pending.saturating_sub(bytes as u64);
-        if let Some((before, since)) = self.mark {
-            let before = before.saturating_sub(bytes as u64);
-            self.mark = match (before, self.pending) {
-                (_, 0) => self.inside_frame.then_some((0, now)),
-                (0, pending) => Some((pending, now)),
-                (before, _) => Some((before, since)),
-            };
+        self.pending = self.pending.saturating_sub(bytes);
+        if let Some((before, since)) = &mut self.mark {
+            *before = before.saturating_sub(bytes);
+            if *before == 0 {
+                (*before, *since) = (self.pending, now);
+                if self.pending == 0 && !self.inside_frame {
+                    self.mark = None;
+                }
+            }
         }
     }
 
     /// Bytes sealed and not yet taken by the wire.
     pub const fn pending(&self) -> u64 {
-        self.pending
+        self.pending as u64
     }
 
     /// When the wire is too late, unless it moves.

@@ -96,15 +96,8 @@ impl<const N: usize> WriteToken<N> {
         if self.holder != Holder::Nobody || self.waiting == 0 || self.retired {
             return None;
         }
-        let after = self
-            .waiting
-            .checked_shr(u32::from(self.last) + 1)
-            .unwrap_or(0);
-        let next = if after != 0 {
-            u32::from(self.last) + 1 + after.trailing_zeros()
-        } else {
-            self.waiting.trailing_zeros()
-        };
+        let after = self.waiting & (!1 << self.last);
+        let next = if after != 0 { after } else { self.waiting }.trailing_zeros();
         self.give(next as u8);
         self.waiters.get_mut(next as usize).and_then(Waiter::take)
     }

@@ -14,6 +14,7 @@ use crate::write_token::GivenBack;
 
 impl<const N: usize> Peer<N> {
     /// The control message to send now. Ask whenever no frame is half written, until `None`.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn poll_control(&mut self, now: Instant) -> Option<Control> {
         if self.token.is_inside_frame() {
             return None;
@@ -38,6 +39,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Whether [`poll_control`](Self::poll_control) has something to send, now or after the frame in progress.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn wants_to_send(&self) -> bool {
         match self.state() {
             State::AwaitingHello => !self.hello_sent,
@@ -65,6 +67,7 @@ impl<const N: usize> Peer<N> {
     ///
     /// # Errors
     /// [`WriteError::Closed`], [`WriteError::NotShared`] or [`WriteError::InvalidCode`]; the token is then not held.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn poll_acquire(
         &mut self,
         subprotocol: usize,
@@ -141,6 +144,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Ready once the wire took everything that was sealed.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn poll_flush(
         &mut self,
         subprotocol: usize,

@@ -6,6 +6,7 @@ use super::Peer;
 use crate::error::CloseReason;
 use crate::lifecycle::State;
 use crate::time::{Instant, PollAt};
+use crate::waiter::Waiter;
 use crate::watch::Late;
 
 impl<const N: usize> Peer<N> {
@@ -15,6 +16,7 @@ impl<const N: usize> Peer<N> {
     }
 
     /// Lets time pass: sends what is due, closes what is late.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.lifecycle.handle_timeout(now) {
             self.close(now, CloseReason::HandshakeTimeout);
@@ -48,21 +50,31 @@ impl<const N: usize> Peer<N> {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. A control message that waits to be sent is not
     /// time: [`wants_to_send`](Self::wants_to_send) tells of it.
     pub fn poll_at(&self) -> PollAt {
-        if self.is_closing() {
-            return self.lifecycle.poll_at();
+        match self.next_deadline() {
+            Instant::MAX => PollAt::Idle,
+            at => PollAt::At(at),
         }
-        self.lifecycle
-            .poll_at()
-            .min(self.ping.poll_at())
-            .min(
-                self.receive
-                    .poll_at(self.config.message_timeout, self.config.hold_back_limit),
-            )
-            .min(self.transmit.deadline(self.config.write_timeout).into())
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn next_deadline(&self) -> Instant {
+        let config = &self.config;
+        let at = self.lifecycle.next_deadline();
+        if self.is_closing() {
+            return at;
+        }
+        let receive = self
+            .receive
+            .deadline(config.message_timeout, config.hold_back_limit);
+        let transmit = self.transmit.deadline(config.write_timeout);
+        at.min(self.ping.deadline())
+            .min(receive)
+            .min(transmit.unwrap_or(Instant::MAX))
     }
 
     /// A task to wake, now that what it waits for has happened. Call until `None`, after every lock is released if the
     /// driver has locks.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn next_wake(&mut self) -> Option<Waker> {
         if self.is_closing() {
             return self
@@ -97,19 +109,18 @@ impl<const N: usize> Peer<N> {
     }
 
     fn next_flush_wake(&mut self, ready: bool) -> Option<Waker> {
-        if self.flushing == 0 || !ready {
+        if !ready {
             return None;
         }
-        self.flushing = 0;
-        // Those after the first are found by the next call: the mask is rebuilt from who is still registered.
-        let mut woken = None;
-        for (subprotocol, waiter) in self.flush_waiters.iter_mut().enumerate() {
-            match woken {
-                None => woken = waiter.take(),
-                Some(_) => self.flushing |= 1 << subprotocol,
+        while self.flushing != 0 {
+            let first = self.flushing.trailing_zeros() as usize;
+            self.flushing &= self.flushing - 1;
+            let woken = self.flush_waiters.get_mut(first).and_then(Waiter::take);
+            if woken.is_some() {
+                return woken;
             }
         }
-        woken
+        None
     }
 
     /// The task that waits for room in the transmit ring, to be woken after bytes were taken.

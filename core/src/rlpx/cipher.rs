@@ -1,9 +1,13 @@
 //! The frame cipher: AES-256-CTR with a zero IV, one key for both directions (RLPx specification, "Framing").
 
 use aes::Aes256Enc;
-use ctr::cipher::array::Array;
-use ctr::cipher::{InnerIvInit, KeyInit, StreamCipherCore};
-use ctr::{CtrCore, flavors::Ctr128BE};
+use aes::cipher::KeyInit;
+#[cfg(target_pointer_width = "64")]
+use ctr::{
+    CtrCore,
+    cipher::{InnerIvInit, StreamCipherCore, array::Array},
+    flavors::Ctr128BE,
+};
 
 /// AES-256 with its key schedule, encryption only: neither CTR nor the MAC decrypts a block. Wiped on drop.
 pub type Aes256 = Aes256Enc;
@@ -45,10 +49,21 @@ pub struct FrameCipher {
 impl FrameCipher {
     /// Encrypts or decrypts `data` in place. Frames are whole blocks: a rest shorter than [`BLOCK`] is left as it is.
     pub fn apply(&mut self, key: &Aes256, data: &mut [u8]) {
-        let (blocks, rest) = Array::slice_as_chunks_mut(data);
-        debug_assert!(rest.is_empty(), "whole blocks only");
-        let iv = self.counter.to_be_bytes().into();
-        CtrCore::<_, Ctr128BE>::inner_iv_init(key, &iv).apply_keystream_blocks(blocks);
-        self.counter = self.counter.wrapping_add(blocks.len() as u128);
+        debug_assert!(data.len().is_multiple_of(BLOCK), "whole blocks only");
+        let counter = self.counter.to_be_bytes();
+        self.counter = self.counter.wrapping_add((data.len() / BLOCK) as u128);
+        Self::apply_at(key, &counter, data);
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    fn apply_at(key: &Aes256, counter: &[u8; BLOCK], data: &mut [u8]) {
+        let (blocks, _) = Array::slice_as_chunks_mut(data);
+        CtrCore::<_, Ctr128BE>::inner_iv_init(key, counter.into()).apply_keystream_blocks(blocks);
+    }
+
+    #[cfg(not(target_pointer_width = "64"))]
+    fn apply_at(key: &Aes256, counter: &[u8; BLOCK], data: &mut [u8]) {
+        let whole = data.len() / BLOCK * BLOCK;
+        super::key_stream::apply(key, counter, data.get_mut(..whole).unwrap_or_default());
     }
 }

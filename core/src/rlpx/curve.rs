@@ -1,9 +1,12 @@
 //! secp256k1: a seam, and k256 behind it; and the node's static key.
 
 use ecdsa::hazmat::sign_prehashed_rfc6979;
-use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
+use k256::elliptic_curve::Curve as _;
+use k256::elliptic_curve::bigint::{ArrayEncoding, CheckedAdd, U256};
 use k256::elliptic_curve::ff::PrimeField;
-use k256::elliptic_curve::point::AffineCoordinates;
+use k256::elliptic_curve::group::CurveAffine;
+use k256::elliptic_curve::ops::{Invert, Reduce};
+use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
 use k256::{AffinePoint, FieldBytes, NonZeroScalar, ProjectivePoint, Scalar, Secp256k1};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -17,7 +20,8 @@ pub type PointBytes = [u8; 64];
 /// A recoverable signature: r, s, and the recovery identifier 0 to 3.
 pub type SignatureBytes = [u8; 65];
 
-/// The four operations on secp256k1 that the handshake needs, each one point multiplication.
+/// The four operations on secp256k1 that the handshake needs, each one point multiplication; [`recover`](Self::recover) may
+/// take two.
 ///
 /// A host can put a faster library here. Every point is checked before it is used: both coordinates below the field prime, on
 /// the curve, not the identity. `None` for a point that is not, and for a secret of zero or not below the group order.
@@ -69,7 +73,7 @@ impl Curve for K256 {
         // Checks range and curve; the identity has no affine coordinates.
         let point = AffinePoint::from_coordinates(x, y).into_option()?;
         let mut scalar = scalar(secret)?;
-        let mut product = (point * *scalar).to_affine();
+        let mut product = (ProjectivePoint::from(point) * *scalar).to_affine();
         let shared = product.x().into();
         scalar.zeroize();
         product.zeroize();
@@ -91,12 +95,47 @@ impl Curve for K256 {
 
     #[inline(never)]
     fn recover(message: &[u8; 32], signature: &SignatureBytes) -> Option<PointBytes> {
-        let [rs @ .., v] = signature;
-        let signature = Signature::from_slice(rs).ok()?;
-        let recovery = RecoveryId::from_byte(*v)?;
-        let key = VerifyingKey::recover_from_prehash(message, &signature, recovery).ok()?;
-        Some(point_bytes(key.as_affine()))
+        let [rs @ .., v @ 0..=3] = signature else {
+            return None;
+        };
+        let (r, s) = rs.split_first_chunk()?;
+        let (r, s) = (scalar(r)?, scalar(s.first_chunk()?)?);
+        let point = lift(r.to_repr(), *v)?;
+        let inverse = *r.invert();
+        let message = <Scalar as Reduce<FieldBytes>>::reduce(&(*message).into());
+        let key = combine(&-(inverse * message), &point, &(inverse * *s)).to_affine();
+        (!bool::from(key.is_identity())).then(|| point_bytes(&key))
     }
+}
+
+/// The point that a signature's `r` was made from, as the two bits of the recovery identifier tell: `r` is its x coordinate,
+/// or that less the order of the group, and y is even or odd.
+#[inline(never)]
+fn lift(r: FieldBytes, v: u8) -> Option<ProjectivePoint> {
+    let x = match v & 2 {
+        0 => r,
+        _ => U256::from_be_byte_array(r)
+            .checked_add(&Secp256k1::ORDER)
+            .into_option()?
+            .to_be_byte_array(),
+    };
+    let point = AffinePoint::decompress(&x, (v & 1).into()).into_option()?;
+    Some(point.into())
+}
+
+/// `a` times the generator plus `b` times the point, all of them public.
+#[cfg(target_pointer_width = "64")]
+fn combine(a: &Scalar, point: &ProjectivePoint, b: &Scalar) -> ProjectivePoint {
+    use k256::elliptic_curve::ops::MulByGeneratorVartime;
+    ProjectivePoint::mul_by_generator_and_mul_add_vartime(a, b, point)
+}
+
+/// The same by what multiplies secrets: slower, but 2 KB of code and 3 KB of stack less.
+#[cfg(not(target_pointer_width = "64"))]
+#[inline(never)]
+fn combine(a: &Scalar, point: &ProjectivePoint, b: &Scalar) -> ProjectivePoint {
+    let product = point * b;
+    ProjectivePoint::mul_by_generator(a) + product
 }
 
 /// The secret is zero, or not below the order of the group.

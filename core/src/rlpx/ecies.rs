@@ -4,14 +4,13 @@
 //! multiplications are the caller's: these functions begin where the shared x coordinate is known.
 
 use aes::Aes128Enc;
-use ctr::Ctr128BE;
-use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::curve::PointBytes;
 use super::handshake::HandshakeError;
+use super::key_stream;
 
 /// Bytes of the size prefix.
 pub(super) const PREFIX: usize = 2;
@@ -24,8 +23,6 @@ pub(super) const BODY: usize = PREFIX + POINT + IV;
 pub(super) const OVERHEAD: usize = POINT + IV + TAG;
 /// The most that a prefix may state: what go-ethereum accepts.
 pub(super) const MAX_SIZE: usize = 2048;
-
-type Stream = Ctr128BE<Aes128Enc>;
 
 /// The bytes in a whole packet, from its prefix.
 pub(super) fn packet_length(prefix: [u8; PREFIX]) -> Result<usize, HandshakeError> {
@@ -78,8 +75,8 @@ impl PacketKeys {
         Ok(hmac.chain_update(iv_and_ciphertext).chain_update(prefix))
     }
 
-    fn stream(&self, iv: &[u8; IV]) -> Stream {
-        Stream::new((&*self.encryption).into(), iv.into())
+    fn apply_key_stream(&self, iv: &[u8; IV], data: &mut [u8]) {
+        key_stream::apply(&Aes128Enc::new((&*self.encryption).into()), iv, data);
     }
 
     /// Checks the tag, then decrypts the first bytes of the body into `head`. The packet stays as it is: the MAC states absorb
@@ -97,7 +94,7 @@ impl PacketKeys {
             *to = *from;
         }
         if let Some(head) = head.get_mut(..known) {
-            self.stream(iv).apply_keystream(head);
+            self.apply_key_stream(iv, head);
         }
         Ok(ciphertext.len())
     }
@@ -109,7 +106,7 @@ impl PacketKeys {
         let (authentic, tag) = rest.split_last_chunk_mut::<TAG>().ok_or(HandshakeError)?;
         let (to, body) = authentic.split_first_chunk_mut().ok_or(HandshakeError)?;
         *to = *iv;
-        self.stream(iv).apply_keystream(body);
+        self.apply_key_stream(iv, body);
         *tag = self.hmac(prefix, authentic)?.finalize().into_bytes().into();
         Ok(())
     }

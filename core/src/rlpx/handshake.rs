@@ -1,4 +1,4 @@
-//! The RLPx handshake (EIP-8), in steps of at most one point multiplication each.
+//! The RLPx handshake (EIP-8), in steps of at most one point multiplication each; but recovering a key takes two.
 
 use core::marker::PhantomData;
 
@@ -117,6 +117,17 @@ pub struct Established<S: Sponge = Keccak256> {
     pub remote: NodeId,
 }
 
+/// A [`Step`] as long as it is small: the session's keys are derived by [`Handshake::establish`], when no point multiplication
+/// stands on the same stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Working,
+    Send(usize),
+    Receive(usize),
+    /// The ephemeral keys' shared secret is there: call [`Handshake::establish`].
+    Agreed,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Initiator: first. Recipient: after auth.
@@ -131,6 +142,7 @@ enum Stage {
     Seal,
     Open,
     Finish,
+    Establish,
     /// Done or failed.
     Over,
 }
@@ -140,7 +152,8 @@ enum Stage {
 /// Call [`poll`](Self::poll) in a loop and do what the [`Step`] says. The caller keeps two buffers until `Done`: `sent`, of
 /// [`MAX_SENT`] bytes or more, in which the packet that goes out is made, and `received`, the bytes that have come so far. Bytes
 /// that follow the remote's packet are frames already; they are the caller's to keep. Both are to be passed unchanged each time.
-/// Initiator: six multiplications in six calls. Recipient: seven in seven. After an error, and after `Done`, every call fails.
+/// Initiator: six multiplications in six calls. Recipient: eight in seven, two of them to recover a
+/// key. After an error, and after `Done`, every call fails.
 pub struct Handshake<C: Curve = K256, S: Sponge = Keccak256> {
     role: Role,
     stage: Stage,
@@ -150,7 +163,8 @@ pub struct Handshake<C: Curve = K256, S: Sponge = Keccak256> {
     remote_ephemeral: PointBytes,
     /// Recipient: as auth had it, until the ephemeral key is recovered from it.
     signature: SignatureBytes,
-    /// What auth signs: the x coordinate that the static keys share, exclusive-or the initiator's nonce.
+    /// What auth signs: the x coordinate that the static keys share, exclusive-or the initiator's nonce. At the end: the x
+    /// coordinate that the ephemeral keys share.
     message: Zeroizing<[u8; 32]>,
     implementation: PhantomData<fn() -> (C, S)>,
 }
@@ -197,7 +211,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         self.role
     }
 
-    /// Takes the next step: at most one point multiplication, no input and output.
+    /// Takes the next step: at most one point multiplication, or the two that recover a key; no input and output.
     ///
     /// `received` may be longer than asked for; only the bytes asked for are looked at. A `sent` that is shorter than
     /// [`MAX_SENT`] can fail.
@@ -207,30 +221,43 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         sent: &mut [u8],
         received: &[u8],
     ) -> Result<Step<S>, HandshakeError> {
+        match self.advance(key, sent, received)? {
+            Progress::Working => Ok(Step::Working),
+            Progress::Send(length) => Ok(Step::Send(length)),
+            Progress::Receive(total) => Ok(Step::Receive(total)),
+            Progress::Agreed => self.establish(sent, received).map(Step::Done),
+        }
+    }
+
+    /// [`poll`](Self::poll) up to the keys of the session.
+    #[inline(never)]
+    pub(crate) fn advance(
+        &mut self,
+        key: &NodeKey,
+        sent: &mut [u8],
+        received: &[u8],
+    ) -> Result<Progress, HandshakeError> {
         // Fails for good, unless this step succeeds.
         let stage = core::mem::replace(&mut self.stage, Stage::Over);
-        let (next, step) = match stage {
-            Stage::StaticShared => (self.static_shared(key)?, Step::Working),
-            Stage::Sign => (self.sign(key, sent)?, Step::Working),
-            Stage::Recover => (self.recover()?, Step::Working),
-            Stage::EphemeralPublic => (self.ephemeral_public(sent)?, Step::Working),
-            Stage::EciesPublic => (self.ecies_public(sent)?, Step::Working),
+        let (next, progress) = match stage {
+            Stage::StaticShared => (self.static_shared(key)?, Progress::Working),
+            Stage::Sign => (self.sign(key, sent)?, Progress::Working),
+            Stage::Recover => (self.recover()?, Progress::Working),
+            Stage::EphemeralPublic => (self.ephemeral_public(sent)?, Progress::Working),
+            Stage::EciesPublic => (self.ecies_public(sent)?, Progress::Working),
             Stage::Seal => {
                 let (next, length) = self.seal(sent)?;
-                (next, Step::Send(length))
+                (next, Progress::Send(length))
             }
             Stage::Open => match gathered(received)? {
-                Gathered::Whole(packet) => (self.open(key, packet)?, Step::Working),
-                Gathered::Want(total) => (Stage::Open, Step::Receive(total)),
+                Gathered::Whole(packet) => (self.open(key, packet)?, Progress::Working),
+                Gathered::Want(total) => (Stage::Open, Progress::Receive(total)),
             },
-            Stage::Finish => {
-                let established = self.finish(sent, received)?;
-                (Stage::Over, Step::Done(established))
-            }
-            Stage::Over => return Err(HandshakeError),
+            Stage::Finish => (self.finish()?, Progress::Agreed),
+            Stage::Establish | Stage::Over => return Err(HandshakeError),
         };
         self.stage = next;
-        Ok(step)
+        Ok(progress)
     }
 
     fn static_shared(&mut self, key: &NodeKey) -> Result<Stage, HandshakeError> {
@@ -268,6 +295,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         Ok(Stage::Seal)
     }
 
+    #[inline(never)]
     fn seal(&mut self, sent: &mut [u8]) -> Result<(Stage, usize), HandshakeError> {
         let shared = C::shared_x(&self.entropy.ecies, &self.remote.0).ok_or(HandshakeError)?;
         let keys = PacketKeys::derive(&Zeroizing::new(shared));
@@ -280,6 +308,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         Ok((next, packet.len()))
     }
 
+    #[inline(never)]
     fn open(&mut self, key: &NodeKey, packet: &[u8]) -> Result<Stage, HandshakeError> {
         let point = ecies::ephemeral_point(packet)?;
         let shared = C::shared_x(key.secret(), point).ok_or(HandshakeError)?;
@@ -300,13 +329,26 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         })
     }
 
+    fn finish(&mut self) -> Result<Stage, HandshakeError> {
+        let shared = C::shared_x(&self.entropy.ephemeral, &self.remote_ephemeral);
+        *self.message = *Zeroizing::new(shared.ok_or(HandshakeError)?);
+        Ok(Stage::Establish)
+    }
+
+    /// The last step, after [`Progress::Agreed`] and with the same bytes: no point multiplication.
     #[inline(never)]
-    fn finish(&self, sent: &[u8], received: &[u8]) -> Result<Established<S>, HandshakeError> {
+    pub(crate) fn establish(
+        &mut self,
+        sent: &[u8],
+        received: &[u8],
+    ) -> Result<Established<S>, HandshakeError> {
+        if core::mem::replace(&mut self.stage, Stage::Over) != Stage::Establish {
+            return Err(HandshakeError);
+        }
         let sent = sent.get(..self.sent_length()).ok_or(HandshakeError)?;
         let Gathered::Whole(received) = gathered(received)? else {
             return Err(HandshakeError);
         };
-        let shared = C::shared_x(&self.entropy.ephemeral, &self.remote_ephemeral);
         let own = Contribution {
             nonce: &self.entropy.nonce,
             packet: sent,
@@ -315,9 +357,8 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
             nonce: &self.remote_nonce,
             packet: received,
         };
-        let shared = Zeroizing::new(shared.ok_or(HandshakeError)?);
         Ok(Established {
-            secrets: Secrets::derive(self.role, &shared, own, remote),
+            secrets: Secrets::derive(self.role, &self.message, own, remote),
             remote: self.remote,
         })
     }

@@ -1,5 +1,6 @@
 //! The MAC of one direction: a running keccak256, stirred with AES at each header and body (RLPx specification, "MAC").
 
+#[cfg(target_pointer_width = "64")]
 use aes::cipher::BlockCipherEncrypt;
 use subtle::ConstantTimeEq;
 
@@ -43,11 +44,8 @@ impl<S: Sponge> Mac<S> {
     /// Absorbs the encrypted digest, exclusive-or the header's ciphertext or, for a body, the digest itself.
     fn stir(&mut self, key: &Aes256, header: Option<&[u8; BLOCK]>) -> Tag {
         let before = self.half_digest();
-        let mut seed = before.into();
-        key.encrypt_block(&mut seed);
-        for (byte, with) in seed.iter_mut().zip(header.unwrap_or(&before)) {
-            *byte ^= with;
-        }
+        let mut seed = *header.unwrap_or(&before);
+        add_encrypted(key, &before, &mut seed);
         self.update(&seed);
         self.half_digest()
     }
@@ -66,6 +64,22 @@ impl<S: Sponge> core::fmt::Debug for Mac<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Mac").finish_non_exhaustive()
     }
+}
+
+/// Exclusive-ors `seed` with the encrypted block.
+#[cfg(target_pointer_width = "64")]
+fn add_encrypted(key: &Aes256, block: &Tag, seed: &mut Tag) {
+    let mut block = (*block).into();
+    key.encrypt_block(&mut block);
+    for (byte, with) in seed.iter_mut().zip(block) {
+        *byte ^= with;
+    }
+}
+
+/// The same: the key stream of one block.
+#[cfg(not(target_pointer_width = "64"))]
+fn add_encrypted(key: &Aes256, block: &Tag, seed: &mut Tag) {
+    super::key_stream::apply(key, block, seed);
 }
 
 /// Whether two tags are the same, in a time that does not depend on them.

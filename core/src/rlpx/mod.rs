@@ -9,6 +9,7 @@ pub mod cipher;
 pub mod curve;
 mod ecies;
 pub mod handshake;
+mod key_stream;
 pub mod mac;
 pub mod message;
 mod permutation;

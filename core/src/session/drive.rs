@@ -10,13 +10,13 @@ use crate::lifecycle::State;
 use crate::node_id::NodeId;
 use crate::ring::Ring;
 use crate::rlp;
-use crate::rlpx::Step;
+use crate::rlpx::handshake::Progress;
 use crate::rlpx::transmit::{HEADER_LENGTH, frame_length};
 use crate::time::{Instant, PollAt};
 
 impl<const N: usize> Session<'_, N> {
     /// Does what is due: one step of the handshake, deadlines, control messages. Returns an event, or `None` when there is
-    /// nothing more to do now. Work is bounded by one point multiplication.
+    /// nothing more to do now. Work is bounded by one step of the handshake.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
         let authenticated = self.step_handshake(now);
         self.resume_held(now);
@@ -51,6 +51,7 @@ impl<const N: usize> Session<'_, N> {
     }
 
     /// One step of the handshake; the remote's identity when it is done.
+    #[inline(never)]
     fn step_handshake(&mut self, now: Instant) -> Option<NodeId> {
         let Phase::Handshake {
             handshake,
@@ -65,29 +66,49 @@ impl<const N: usize> Session<'_, N> {
             return None;
         }
         let received = self.inboxes.scratch().get(..*gathered).unwrap_or_default();
-        match handshake.poll(self.key, self.ring.storage(), received) {
-            Ok(Step::Working) => None,
-            Ok(Step::Send(length)) => {
+        match handshake.advance(self.key, self.ring.storage(), received) {
+            Ok(Progress::Working) => None,
+            Ok(Progress::Send(length)) => {
                 self.ring.commit(length);
                 self.peer.on_sealed(now, length);
                 None
             }
-            Ok(Step::Receive(total)) => {
+            Ok(Progress::Receive(total)) => {
                 *wanted = total;
                 *computes = *gathered >= total;
                 None
             }
-            Ok(Step::Done(established)) => {
+            Ok(Progress::Agreed) => self.establish(now),
+            Err(_) => self.fail(now),
+        }
+    }
+
+    /// The end of the handshake. Apart, since what it makes is large and would stand on the stack in every step.
+    #[inline(never)]
+    fn establish(&mut self, now: Instant) -> Option<NodeId> {
+        let Phase::Handshake {
+            handshake,
+            gathered,
+            ..
+        } = &mut self.phase
+        else {
+            return None;
+        };
+        let received = self.inboxes.scratch().get(..*gathered).unwrap_or_default();
+        match handshake.establish(self.ring.storage(), received) {
+            Ok(established) => {
                 let id = established.remote;
                 self.phase = Phase::Authenticated(established);
                 Some(id)
             }
-            Err(_) => {
-                self.phase = Phase::Dead;
-                self.peer.handle_end(now, TransportError::Handshake);
-                None
-            }
+            Err(_) => self.fail(now),
         }
+    }
+
+    fn fail(&mut self, now: Instant) -> Option<NodeId> {
+        self.phase = Phase::Dead;
+        self.peer.handle_end(now, TransportError::Handshake);
+        None
     }
 
     /// Whether the ring has room for the control message that wants to go out.

@@ -25,7 +25,7 @@ mod message {
         };
         let protocols = [protocol];
         let local = Local {
-            id: NodeId([7; 64]),
+            id: NodeId([0; 64]),
             client_name: "link",
             version: 4,
             listen_port: 0,
