@@ -73,6 +73,7 @@ pub async fn run(
         match one(network, parameters, payload, parts, entropy).await {
             Outcome::Done => {
                 done += 1;
+                pause = PAUSE;
                 continue;
             }
             Outcome::Wrong => return Status::Failure,

@@ -139,7 +139,6 @@ pub async fn work(
             // Else it ends with the session's guard, which is dropped.
             Ok(())
         }
-        Err(Failure::Closed(cause)) if plan.is_end(cause) => Ok(()),
         Err(Failure::Closed(cause)) => Err(Failure::Closed(cause)),
         Err(error) => {
             session.fail(DisconnectReason::SUBPROTOCOL_ERROR);
@@ -153,8 +152,11 @@ async fn talk(session: &mut Session, plan: Plan, buffer: &mut [u8]) -> Result<()
     if plan.asks {
         ask(session, buffer).await?;
     }
-    answer(session, plan.hold, buffer).await?;
-    session.flush().await.map_err(Failure::Closed)
+    match answer(session, plan.hold, buffer).await {
+        Ok(()) => session.flush().await.map_err(Failure::Closed),
+        Err(Failure::Closed(cause)) if plan.is_end(cause) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Sends every size and expects each back, then some that are too large for our own inbox.

@@ -111,13 +111,13 @@ fn it_dials_and_every_payload_comes_back_in_each_session() {
         assert_eq!(peer.id().to_string(), id);
         assert_eq!(peer.client_name(), "devp2p-rs/host");
         peer.closed();
-        // Nine sizes, one that is too large for the application's inbox, and one that shows that the session lives.
-        assert_eq!(traffic(peer), (11, 11));
+        // Ten sizes, two that are too large for the application, and one that shows that the session lives.
+        assert_eq!(traffic(peer), (13, 13));
         let _dropped = sessions.receiver().recv().expect("it ends");
     }
     let (status, log) = app.end();
     assert_eq!(status, Some(0), "{log}");
-    let echoes = "9 sizes came back, and 3048 bytes were too large";
+    let echoes = "10 sizes came back, and 2 were too large";
     assert_eq!(log.matches(echoes).count(), 2, "{log}");
     let numbers: Vec<_> = readings
         .try_iter()
