@@ -94,8 +94,12 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::system("no host", error))?;
     let own_id = host.id();
-    let node = Node::builder(host)
-        .listen("127.0.0.1:0")
+    let node = Node::builder(host);
+    let node = match args.no_board {
+        true => node,
+        false => node.listen("127.0.0.1:0"),
+    };
+    let node = node
         .start()
         .map_err(|error| Failure::system("no node", error))?;
     let (mut board, left_out) = match args.no_board {

@@ -1,8 +1,12 @@
 //! `devp2p demo`, between two nodes of the program. With its board in QEMU it takes more than cargo, so here there is none, or
 //! the host form.
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
-use crate::run::{assert_explained, run};
+use crate::run::{Ended, assert_explained, run};
 
 const CHECKS: [&str; 9] = [
     "identity",
@@ -113,6 +117,86 @@ fn the_application_of_the_boards_dials_in_where_there_is_no_board() {
             .any(|line| line.ends_with(id)),
         "{json}"
     );
+}
+
+/// A folder whose script `run` stands in for that of the boards.
+struct Script(PathBuf);
+
+impl Script {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("devp2p-demo-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let script = folder.join("run");
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(&script, format!("#!/bin/sh\n{text}\n")).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("its mode");
+        Self(folder)
+    }
+
+    fn demo(&self) -> Ended {
+        let folder = self.0.to_str().expect("UTF-8");
+        run(&["demo", "--seconds", "1", "--board-dir", folder])
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn what_is_missing_for_the_board_is_named_and_the_host_form_runs_instead() {
+    let real = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples/qemu/run");
+    let real = real.display();
+    let script = Script::new(
+        "missing",
+        &format!(
+            "[ $1 = host ] && exec '{real}' \"$@\"\necho 'run: X is missing; this installs it: Y' >&2\nexit 69"
+        ),
+    );
+    let ended = script.demo();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for text in [
+        "no mps2-an386: X is missing; this installs it: Y\n",
+        "(host form)",
+        "in its host form, not in QEMU",
+    ] {
+        assert!(ended.out.contains(text), "{text}: {ended:?}");
+    }
+}
+
+#[test]
+fn without_board_and_host_form_the_demo_says_so_and_verifies_the_rest() {
+    let script = Script::new(
+        "none",
+        "echo 'run: X is missing; this installs it: Y' >&2; exit 69",
+    );
+    let ended = script.demo();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for text in [
+        "no board: X is missing; this installs it: Y\n",
+        "verified 9 of 9",
+    ] {
+        assert!(ended.out.contains(text), "{text}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_board_that_fails_fails_the_demo() {
+    let script = Script::new(
+        "failing",
+        "printf '%s\\n' /bin/sh -c 'echo its last words; exit 3'",
+    );
+    let ended = script.demo();
+    assert_explained(
+        &ended,
+        "board key, board echo, board sensor, board ping, board exit",
+    );
+    assert!(ended.out.contains("verified 9 of 14"), "{ended:?}");
+    for text in ["exit status: 3", "its last words"] {
+        assert!(ended.out.contains(text), "{text}: {ended:?}");
+    }
 }
 
 #[test]

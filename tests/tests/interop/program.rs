@@ -84,7 +84,15 @@ fn bench_measures_a_go_ethereum_peer() {
 fn the_demo_with_go_ethereum_at_the_other_end_verifies_everything() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/geth");
     let folder = folder.to_str().expect("UTF-8");
-    let output = run(&["demo", "--geth", "--seconds", "1", "--geth-dir", folder]);
+    let output = run(&[
+        "demo",
+        "--no-board",
+        "--geth",
+        "--seconds",
+        "1",
+        "--geth-dir",
+        folder,
+    ]);
     assert!(output.status.success(), "{output:?}");
     let demo = printed(&output);
     assert_eq!(demo["ok"], true, "{demo}");
