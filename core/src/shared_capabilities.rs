@@ -112,7 +112,12 @@ impl<const N: usize> SharedCapabilities<N> {
             }
             last = Some(&protocol.capability);
         }
-        self.entries.reverse();
+        // Unlike `reverse`, this links no panic.
+        let mut rest = self.entries.as_mut_slice();
+        while let [first, inner @ .., last] = rest {
+            core::mem::swap(first, last);
+            rest = inner;
+        }
         let mut offset = BASE_PROTOCOL_LENGTH;
         for entry in &mut self.entries {
             entry.offset = offset;

@@ -101,6 +101,8 @@ impl<M: RawMutex, const N: usize, const INBOX: usize, const RING: usize, const T
     clippy::type_complexity,
     reason = "three things, each named in the documentation"
 )]
+// Not inlined: the session is made on the stack, where a task that calls this would keep room for it ever after.
+#[inline(never)]
 pub fn new<
     'a,
     M: RawMutex,

@@ -17,6 +17,12 @@ fn pender(_context: *mut ()) {
     PENDING.swap(true);
 }
 
+/// Not inlined: what `init` has on the stack is given back before the tasks run.
+#[inline(never)]
+fn start(init: impl FnOnce(Spawner), spawner: Spawner) {
+    init(spawner);
+}
+
 /// Runs the tasks that `init` spawns, for ever.
 ///
 /// # Panics
@@ -24,7 +30,7 @@ fn pender(_context: *mut ()) {
 pub fn run(init: impl FnOnce(Spawner)) -> ! {
     static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
     let executor: &'static raw::Executor = EXECUTOR.init(raw::Executor::new(core::ptr::null_mut()));
-    init(executor.spawner());
+    start(init, executor.spawner());
     loop {
         // SAFETY: only here, and not from within itself: `init` ran before, and `pender` only sets a flag.
         unsafe { executor.poll() };
