@@ -2,6 +2,7 @@
 mod boards;
 mod bounds;
 mod cable;
+mod demo;
 mod dialled;
 mod dialling;
 mod links;
