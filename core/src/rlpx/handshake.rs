@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::curve::{Curve, K256, NodeKey, PointBytes, SecretBytes, SignatureBytes};
+use super::curve::{Curve, DefaultCurve, NodeKey, PointBytes, SecretBytes, SignatureBytes};
 use super::ecies::{self, PacketKeys};
 use super::secrets::{Contribution, Nonce, Secrets, xor};
 use super::sponge::{Keccak256, Sponge};
@@ -141,7 +141,7 @@ enum Stage {
 /// [`MAX_SENT`] bytes or more, in which the packet that goes out is made, and `received`, the bytes that have come so far. Bytes
 /// that follow the remote's packet are frames already; they are the caller's to keep. Both are to be passed unchanged each time.
 /// Initiator: six multiplications in six calls. Recipient: seven in seven. After an error, and after `Done`, every call fails.
-pub struct Handshake<C: Curve = K256, S: Sponge = Keccak256> {
+pub struct Handshake<C: Curve = DefaultCurve, S: Sponge = Keccak256> {
     role: Role,
     stage: Stage,
     entropy: Entropy,
