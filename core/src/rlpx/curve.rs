@@ -13,6 +13,19 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::hello::NodeId;
 
+#[cfg(feature = "libsecp256k1")]
+mod libsecp256k1;
+
+#[cfg(feature = "libsecp256k1")]
+pub use libsecp256k1::Libsecp256k1;
+
+/// What handshakes use unless told otherwise: with feature `libsecp256k1` the library of that name, else package `k256`.
+#[cfg(not(feature = "libsecp256k1"))]
+pub type DefaultCurve = K256;
+/// What handshakes use unless told otherwise: with feature `libsecp256k1` the library of that name, else package `k256`.
+#[cfg(feature = "libsecp256k1")]
+pub type DefaultCurve = Libsecp256k1;
+
 /// A secret scalar, 32 bytes big-endian, valid from 1 to the group order less 1.
 pub type SecretBytes = [u8; 32];
 /// A point: the two coordinates big-endian, without the 0x04 prefix. The identity has no such form.
@@ -36,7 +49,7 @@ pub trait Curve {
     fn recover(message: &[u8; 32], signature: &SignatureBytes) -> Option<PointBytes>;
 }
 
-/// The default curve: package `k256`.
+/// The curve of package `k256`: Rust alone, for every target.
 #[derive(Debug, Clone, Copy)]
 pub enum K256 {}
 
@@ -160,7 +173,7 @@ pub struct NodeKey {
 impl NodeKey {
     /// The key of this secret. Costs one point multiplication, so that no handshake repeats it.
     pub fn new(secret: &SecretBytes) -> Result<Self, InvalidSecret> {
-        Self::with_curve::<K256>(secret)
+        Self::with_curve::<DefaultCurve>(secret)
     }
 
     /// The same, over the host's choice of curve library.

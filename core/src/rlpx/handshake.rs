@@ -1,10 +1,10 @@
-//! The RLPx handshake (EIP-8), in steps of at most one point multiplication each; but recovering a key takes two.
+//! The RLPx handshake (EIP-8), in steps of at most one point multiplication each.
 
 use core::marker::PhantomData;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::curve::{Curve, K256, NodeKey, PointBytes, SecretBytes, SignatureBytes};
+use super::curve::{Curve, DefaultCurve, NodeKey, PointBytes, SecretBytes, SignatureBytes};
 use super::ecies::{self, PacketKeys};
 use super::secrets::{Contribution, Nonce, Secrets, xor};
 use super::sponge::{Keccak256, Sponge};
@@ -152,9 +152,8 @@ enum Stage {
 /// Call [`poll`](Self::poll) in a loop and do what the [`Step`] says. The caller keeps two buffers until `Done`: `sent`, of
 /// [`MAX_SENT`] bytes or more, in which the packet that goes out is made, and `received`, the bytes that have come so far. Bytes
 /// that follow the remote's packet are frames already; they are the caller's to keep. Both are to be passed unchanged each time.
-/// Initiator: six multiplications in six calls. Recipient: eight in seven, two of them to recover a
-/// key. After an error, and after `Done`, every call fails.
-pub struct Handshake<C: Curve = K256, S: Sponge = Keccak256> {
+/// Initiator: six multiplications in six calls. Recipient: seven in seven. After an error, and after `Done`, every call fails.
+pub struct Handshake<C: Curve = DefaultCurve, S: Sponge = Keccak256> {
     role: Role,
     stage: Stage,
     entropy: Entropy,
@@ -211,7 +210,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         self.role
     }
 
-    /// Takes the next step: at most one point multiplication, or the two that recover a key; no input and output.
+    /// Takes the next step: at most one point multiplication, no input and output.
     ///
     /// `received` may be longer than asked for; only the bytes asked for are looked at. A `sent` that is shorter than
     /// [`MAX_SENT`] can fail.

@@ -19,7 +19,9 @@ pub mod sponge;
 pub mod transmit;
 
 pub use cipher::{FrameCipher, FrameKeys};
-pub use curve::{Curve, K256, NodeKey};
+#[cfg(feature = "libsecp256k1")]
+pub use curve::Libsecp256k1;
+pub use curve::{Curve, DefaultCurve, K256, NodeKey};
 pub use handshake::{
     Entropy, Established, Handshake, HandshakeError, MAX_RECEIVED, MAX_SENT, Role, Step,
 };

@@ -1,6 +1,8 @@
 //! Tests of `rlpx`: sponge, frame cipher, MAC, curve and handshake, against the public vectors and against each other.
 
 mod curve;
+#[cfg(feature = "libsecp256k1")]
+mod curves;
 mod frames;
 mod handshake;
 mod hostile;
@@ -11,7 +13,7 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::curve::{PointBytes, SecretBytes, SignatureBytes};
 use devp2p_core::rlpx::handshake::MAX_SENT;
 use devp2p_core::rlpx::{
-    Curve, Entropy, Established, Handshake, HandshakeError, K256, NodeKey, Step,
+    Curve, DefaultCurve, Entropy, Established, Handshake, HandshakeError, NodeKey, Step,
 };
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
@@ -38,7 +40,7 @@ pub(crate) fn entropy(seed: u8) -> Entropy {
 }
 
 /// A side of the handshake with the two buffers that its caller keeps.
-pub(crate) struct Side<C: Curve = K256> {
+pub(crate) struct Side<C: Curve = DefaultCurve> {
     pub(crate) key: NodeKey,
     pub(crate) handshake: Handshake<C>,
     pub(crate) sent: Vec<u8>,
@@ -128,16 +130,16 @@ pub(crate) fn auth() -> (Side, Vec<u8>) {
 /// Forwards to the default curve; tests replace one operation or another.
 pub(crate) trait Forward {
     fn public_key(secret: &SecretBytes) -> Option<PointBytes> {
-        K256::public_key(secret)
+        DefaultCurve::public_key(secret)
     }
     fn shared_x(secret: &SecretBytes, point: &PointBytes) -> Option<[u8; 32]> {
-        K256::shared_x(secret, point)
+        DefaultCurve::shared_x(secret, point)
     }
     fn sign(secret: &SecretBytes, message: &[u8; 32]) -> Option<SignatureBytes> {
-        K256::sign(secret, message)
+        DefaultCurve::sign(secret, message)
     }
     fn recover(message: &[u8; 32], signature: &SignatureBytes) -> Option<PointBytes> {
-        K256::recover(message, signature)
+        DefaultCurve::recover(message, signature)
     }
 }
 

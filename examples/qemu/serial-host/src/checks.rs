@@ -43,14 +43,13 @@ pub(crate) fn run(host: &mut Host, quiet: Duration) -> Fallible {
     burst(host)?;
     oversize(host)?;
     pings(host, quiet)?;
-    host.write(ECHO, ECHO_REQUEST, &payload(LARGEST))?;
-    host.cut()?;
+    host.cut(LARGEST)?;
     host.activate()?;
     println!("host: the link was cut in the middle of a message, and there is a session again");
     echo(host, 7)?;
     for reason in REASONS {
         host.activate()?;
-        host.disconnect(reason);
+        host.disconnect(reason)?;
         expect(host.close()?, CloseReason::Local(reason))?;
         host.activate()?;
         host.write(SENSOR, LEAVE, &[reason.0])?;
@@ -124,13 +123,7 @@ fn oversize(host: &mut Host) -> Fallible {
 }
 
 fn pings(host: &mut Host, quiet: Duration) -> Fallible {
-    let before = host.wait("a Ping", |line, _| {
-        line.request_ping();
-        Some(line.peer().pongs())
-    })?;
-    host.wait("a Pong", |line, _| {
-        (line.peer().pongs() > before).then_some(())
-    })?;
+    host.ping()?;
     host.pass(quiet)?;
     echo(host, 1)?;
     println!("host: Ping and Pong, and {} s of silence", quiet.as_secs());

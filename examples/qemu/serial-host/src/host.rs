@@ -1,260 +1,159 @@
-//! One end of the line over a Unix socket, driven by whoever waits for something.
+//! The host's end of the line: the std adapter's sessions over frames of `qemu-framing`.
 
 use std::error::Error;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use devp2p_core::code::LocalCode;
-use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
-use devp2p_core::error::{CloseReason, WriteError};
+use devp2p_core::error::CloseReason;
 use devp2p_core::hello::NodeId;
-use devp2p_core::time;
-use qemu_bare::line::{Event, Line};
-use qemu_bare::protocols::protocols;
+use devp2p_std::framed::{Endpoint, Session, Settings, Subprotocol};
+use qemu_bare::protocols::{ECHO, SENSOR, protocols};
+
+use crate::cable::{Cable, Cutter};
+use crate::framing::Line;
 
 /// What can go wrong, as text for the one who runs the program.
 pub(crate) type Fallible<T = ()> = Result<T, Box<dyn Error>>;
 
 /// How long anything may take; the board runs on a busy machine.
-const BOUND: Duration = Duration::from_secs(30);
-/// The longest wait for a byte before time is looked at.
-const TURN: Duration = Duration::from_millis(2);
-/// Bytes of inbox for `echo/1`, and of frames that wait for the line.
-const MEMORY: usize = 1 << 18;
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
+/// Bytes of inbox for `echo/1`.
+const INBOX: usize = 1 << 18;
 
 /// The host's end.
 pub(crate) struct Host {
     listener: UnixListener,
-    stream: UnixStream,
-    line: Line<'static>,
-    start: Instant,
-    active: bool,
-    closed: Option<CloseReason>,
-    /// What came and was not taken yet.
-    input: Vec<u8>,
+    endpoint: Endpoint,
+    cutter: Cutter,
+    live: Option<Live>,
+}
+
+/// The session that there is.
+struct Live {
+    session: Session,
+    /// By the index of their protocol.
+    subprotocols: [Subprotocol; 2],
 }
 
 impl Host {
     /// Waits for QEMU at this path.
     pub(crate) fn listen(path: &str) -> Fallible<Self> {
         let listener = UnixListener::bind(path)?;
-        let stream = accept(&listener)?;
-        let start = Instant::now();
+        let (endpoint, cutter) = connect(&listener)?;
         Ok(Self {
             listener,
-            stream,
-            line: line(time::Instant::ZERO)?,
-            start,
-            active: false,
-            closed: None,
-            input: Vec::new(),
+            endpoint,
+            cutter,
+            live: None,
         })
     }
 
-    /// Cuts the line as it is, as a program does that is killed, and starts anew once QEMU has connected again.
-    pub(crate) fn cut(&mut self) -> Fallible {
-        self.stream.shutdown(std::net::Shutdown::Both)?;
-        self.stream = accept(&self.listener)?;
-        self.line = line(self.now())?;
-        (self.active, self.closed) = (false, None);
-        self.input.clear();
+    /// Cuts the line inside the next `length` bytes that the board sends, and starts anew, as a program that was killed, once
+    /// QEMU has connected again.
+    pub(crate) fn cut(&mut self, length: usize) -> Fallible {
+        self.cutter.cut_after(length / 2);
+        self.request_echo(length)?;
+        if !self.endpoint.wait_end(BOUND) {
+            return Err("the board sends nothing to be cut".into());
+        }
+        self.live = None;
+        (self.endpoint, self.cutter) = connect(&self.listener)?;
         Ok(())
+    }
+
+    fn request_echo(&mut self, length: usize) -> Fallible {
+        let request = qemu_bare::protocols::ECHO_REQUEST;
+        self.write(ECHO, request, &vec![0x55; length])
     }
 
     /// Says what is still to be said, until the board is gone.
     pub(crate) fn leave(&mut self) -> Fallible {
-        let since = Instant::now();
-        while self.turn().is_ok() {
-            if since.elapsed() > BOUND {
-                return Err("the board stays".into());
-            }
-        }
-        Ok(())
-    }
-
-    fn now(&self) -> time::Instant {
-        time::Instant::from_micros(self.start.elapsed().as_micros() as u64)
-    }
-
-    /// Does what there is to do, and waits a moment for a byte.
-    fn turn(&mut self) -> Fallible {
-        let now = self.now();
-        let taken = self.line.handle_input(now, &self.input);
-        self.input.drain(..taken);
-        while let Some(event) = self.line.poll(now) {
-            match event {
-                Event::Active => self.active = true,
-                Event::Closed(reason) => self.closed = Some(reason),
-            }
-        }
-        let mut sent = 0;
-        while !self.line.output().is_empty() {
-            match self.stream.write(self.line.output()) {
-                Ok(0) => return Err("the line is closed".into()),
-                Ok(n) => {
-                    self.line.consume_output(now, n);
-                    sent += n;
-                }
-                Err(error) if is_early(error.kind()) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if self.input.is_empty() {
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err("the board hung up".into()),
-                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
-                Err(error) if is_early(error.kind()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        } else if sent == 0 && taken == 0 {
-            std::thread::sleep(TURN);
-        }
-        Ok(())
-    }
-
-    /// Drives the line until `done` has something to say.
-    pub(crate) fn wait<T>(
-        &mut self,
-        what: &str,
-        mut done: impl FnMut(&mut Line<'static>, time::Instant) -> Option<T>,
-    ) -> Fallible<T> {
-        let since = Instant::now();
-        loop {
-            let now = self.now();
-            if let Some(found) = done(&mut self.line, now) {
-                return Ok(found);
-            }
-            if let Some(reason) = self.closed {
-                return Err(format!("{what}: the session is closed: {reason}").into());
-            }
-            if since.elapsed() > BOUND {
-                return Err(format!("{what}: not in {} s", BOUND.as_secs()).into());
-            }
-            self.turn()?;
+        match self.endpoint.wait_end(BOUND) {
+            true => Ok(()),
+            false => Err("the board stays".into()),
         }
     }
 
     /// Waits until the session is active.
     pub(crate) fn activate(&mut self) -> Fallible {
-        let since = Instant::now();
-        while !self.active {
-            if since.elapsed() > BOUND {
-                return Err("no session with the board".into());
-            }
-            self.turn()?;
-            if self.closed.take().is_some() && !self.active {
-                self.line.restart(self.now());
-            }
+        if self.live.is_none() {
+            let mut session = self.endpoint.session(BOUND)?;
+            let mut take = |index| session.take(index).ok_or("the board lacks a protocol");
+            let subprotocols = [take(ECHO)?, take(SENSOR)?];
+            self.live = Some(Live {
+                session,
+                subprotocols,
+            });
         }
         Ok(())
     }
 
-    /// Waits until the session is closed; the next one begins.
+    fn live(&self) -> Fallible<&Live> {
+        self.live.as_ref().ok_or_else(|| "no session".into())
+    }
+
+    /// Waits until the session is closed; the next one can begin.
     pub(crate) fn close(&mut self) -> Fallible<CloseReason> {
-        let since = Instant::now();
-        loop {
-            if let Some(reason) = self.closed.take() {
-                self.active = false;
-                self.line.restart(self.now());
-                return Ok(reason);
-            }
+        let reason = self.live()?.session.peer().closed();
+        self.live = None;
+        Ok(reason)
+    }
+
+    /// Waits for a Pong that answers a Ping of ours.
+    pub(crate) fn ping(&self) -> Fallible {
+        let peer = self.live()?.session.peer();
+        let (before, since) = (peer.pongs(), Instant::now());
+        peer.ping();
+        while peer.pongs() == before {
+            self.pass(Duration::from_millis(2))?;
             if since.elapsed() > BOUND {
-                return Err("the session does not close".into());
-            }
-            let turned = self.turn();
-            // The board may have hung up after its last word.
-            if self.closed.is_none() {
-                turned?;
+                return Err("no Pong comes".into());
             }
         }
+        Ok(())
     }
 
     /// Waits for so long, with the session alive.
-    pub(crate) fn pass(&mut self, span: Duration) -> Fallible {
-        let since = Instant::now();
-        while since.elapsed() < span {
-            self.wait("silence", |_, _| Some(()))?;
-            self.turn()?;
+    pub(crate) fn pass(&self, span: Duration) -> Fallible {
+        std::thread::sleep(span);
+        match self.live()?.session.peer().close_reason() {
+            None => Ok(()),
+            Some(reason) => Err(format!("silence: the session is closed: {reason}").into()),
         }
+    }
+
+    pub(crate) fn disconnect(&self, reason: DisconnectReason) -> Fallible {
+        self.live()?.session.peer().disconnect(reason);
         Ok(())
     }
 
-    pub(crate) fn disconnect(&mut self, reason: DisconnectReason) {
-        self.line.disconnect(self.now(), reason);
-    }
-
-    pub(crate) fn write(
-        &mut self,
-        subprotocol: usize,
-        code: LocalCode,
-        payload: &[u8],
-    ) -> Fallible {
-        let written = self.wait("a write", |line, now| {
-            match line.try_write(now, subprotocol, code, payload) {
-                Err(WriteError::WouldBlock { .. }) => None,
-                other => Some(other),
-            }
-        })?;
-        Ok(written?)
+    pub(crate) fn write(&self, subprotocol: usize, code: LocalCode, payload: &[u8]) -> Fallible {
+        let subprotocol = &self.live()?.subprotocols[subprotocol];
+        Ok(subprotocol.write_timeout(code.0, payload, BOUND)?)
     }
 
     /// The next message `code` of `subprotocol`; others are passed over.
-    pub(crate) fn read(&mut self, subprotocol: usize, code: LocalCode) -> Fallible<Vec<u8>> {
-        self.wait(
-            &format!("message {code} of subprotocol {subprotocol}"),
-            |line, _| {
-                let message = line.peek(subprotocol)?;
-                let is_it = message.meta.code == code;
-                let payload = message.payload.unwrap_or_default().to_vec();
-                line.pop(subprotocol);
-                is_it.then_some(payload)
-            },
-        )
-    }
-}
-
-fn is_early(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
-}
-
-fn accept(listener: &UnixListener) -> Fallible<UnixStream> {
-    listener.set_nonblocking(true)?;
-    let since = Instant::now();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false)?;
-                stream.set_read_timeout(Some(TURN))?;
-                stream.set_write_timeout(Some(TURN))?;
-                return Ok(stream);
+    pub(crate) fn read(&self, subprotocol: usize, code: LocalCode) -> Fallible<Vec<u8>> {
+        let from = &self.live()?.subprotocols[subprotocol];
+        loop {
+            match from.read_timeout(BOUND)? {
+                Some(message) if message.code == code.0 => return Ok(message.payload),
+                Some(_) => {}
+                None => {
+                    return Err(format!("no message {code} of subprotocol {subprotocol}").into());
+                }
             }
-            Err(error) if is_early(error.kind()) => {}
-            Err(error) => return Err(error.into()),
         }
-        if since.elapsed() > BOUND {
-            return Err("QEMU does not connect".into());
-        }
-        std::thread::sleep(TURN);
     }
 }
 
-fn line(now: time::Instant) -> Fallible<Line<'static>> {
-    let protocols = Vec::leak(protocols(MEMORY).to_vec());
-    let local = Local {
-        id: NodeId([b'H'; 64]),
-        client_name: "serial-host",
-        version: 4,
-        listen_port: 0,
-        protocols,
+fn connect(listener: &UnixListener) -> Fallible<(Endpoint, Cutter)> {
+    let (cable, cutter) = Cable::accept(listener)?;
+    let settings = Settings {
+        client_name: "serial-host".to_owned(),
+        ..Settings::new(NodeId([b'H'; 64]), protocols(INBOX).to_vec())
     };
-    let inboxes = protocols.iter().map(|protocol| protocol.inbox).sum();
-    let inboxes = Vec::leak(vec![0; inboxes]);
-    let ring = Vec::leak(vec![0; MEMORY]);
-    Ok(Line::new(local, Config::new(), inboxes, ring, now)?)
+    Ok((Endpoint::start(settings, cable, Line::new())?, cutter))
 }

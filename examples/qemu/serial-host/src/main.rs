@@ -5,7 +5,9 @@
 //! each Disconnect reason in both directions. It fails at the first thing that is not as it should be.
 //! `serial-host --sessions` prints how many sessions that takes.
 
+mod cable;
 mod checks;
+mod framing;
 mod host;
 
 use std::env;

@@ -1,7 +1,7 @@
 //! secp256k1: what a remote point, a secret and a signature must be.
 
 use devp2p_core::rlpx::curve::{InvalidSecret, PointBytes};
-use devp2p_core::rlpx::{Curve, K256, NodeKey};
+use devp2p_core::rlpx::{Curve, DefaultCurve, NodeKey};
 
 use super::{STATIC_A, STATIC_B, array, hex, id};
 
@@ -31,9 +31,9 @@ pub(super) fn bad_points() -> Vec<(&'static str, PointBytes)> {
 
 #[test]
 fn a_remote_point_must_be_in_range_and_on_the_curve() {
-    assert!(K256::shared_x(&STATIC_A, &point("1", Y_OF_ONE)).is_some());
+    assert!(DefaultCurve::shared_x(&STATIC_A, &point("1", Y_OF_ONE)).is_some());
     for (what, point) in bad_points() {
-        assert_eq!(K256::shared_x(&STATIC_A, &point), None, "{what}");
+        assert_eq!(DefaultCurve::shared_x(&STATIC_A, &point), None, "{what}");
     }
 }
 
@@ -42,8 +42,8 @@ fn a_secret_is_from_one_to_the_order_less_one() {
     let mut secrets = vec![[0; 32], array(ORDER), array(PRIME), [0xff; 32]];
     for secret in &secrets {
         assert_eq!(NodeKey::new(secret).err(), Some(InvalidSecret));
-        assert_eq!(K256::shared_x(secret, &id(&STATIC_B).0), None);
-        assert_eq!(K256::sign(secret, &[1; 32]), None);
+        assert_eq!(DefaultCurve::shared_x(secret, &id(&STATIC_B).0), None);
+        assert_eq!(DefaultCurve::sign(secret, &[1; 32]), None);
     }
     secrets = vec![[0; 32], array(ORDER)];
     secrets[0][31] = 1;
@@ -60,23 +60,26 @@ fn a_secret_is_from_one_to_the_order_less_one() {
 
 #[test]
 fn ecdh_agrees_from_both_sides() {
-    let shared = K256::shared_x(&STATIC_A, &id(&STATIC_B).0);
+    let shared = DefaultCurve::shared_x(&STATIC_A, &id(&STATIC_B).0);
     assert!(shared.is_some());
-    assert_eq!(shared, K256::shared_x(&STATIC_B, &id(&STATIC_A).0));
+    assert_eq!(shared, DefaultCurve::shared_x(&STATIC_B, &id(&STATIC_A).0));
 }
 
 #[test]
 fn a_signature_of_the_bytes_as_they_are_recovers_its_key() {
     for message in [[0; 32], [0x5a; 32], [0xff; 32]] {
-        let signature = K256::sign(&STATIC_A, &message).unwrap();
+        let signature = DefaultCurve::sign(&STATIC_A, &message).unwrap();
         assert!(signature[64] < 2, "the recovery identifier is 0 or 1");
-        assert_eq!(K256::recover(&message, &signature), Some(id(&STATIC_A).0));
+        assert_eq!(
+            DefaultCurve::recover(&message, &signature),
+            Some(id(&STATIC_A).0)
+        );
     }
 }
 
 #[test]
 fn a_signature_that_no_key_made_recovers_nothing() {
-    let good = K256::sign(&STATIC_A, &[7; 32]).unwrap();
+    let good = DefaultCurve::sign(&STATIC_A, &[7; 32]).unwrap();
     let with = |at: core::ops::Range<usize>, bytes: &[u8]| {
         let mut signature = good;
         signature[at].copy_from_slice(bytes);
@@ -98,7 +101,7 @@ fn a_signature_that_no_key_made_recovers_nothing() {
             with(64..65, &[2]),
         ),
     ] {
-        assert_eq!(K256::recover(&[7; 32], &signature), None, "{what}");
+        assert_eq!(DefaultCurve::recover(&[7; 32], &signature), None, "{what}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use devp2p_core::rlpx::curve::{PointBytes, SecretBytes, SignatureBytes};
 use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
-use devp2p_core::rlpx::{Curve, Entropy, Handshake, HandshakeError, K256, Role, Step};
+use devp2p_core::rlpx::{Curve, DefaultCurve, Entropy, Handshake, HandshakeError, Role, Step};
 
 use super::{Forward, Pause, STATIC_A, STATIC_B, Side, Through, auth, entropy, entropy_bytes, id};
 
@@ -40,19 +40,19 @@ impl Count {
 impl Forward for Count {
     fn public_key(secret: &SecretBytes) -> Option<PointBytes> {
         Self::one();
-        K256::public_key(secret)
+        DefaultCurve::public_key(secret)
     }
     fn shared_x(secret: &SecretBytes, point: &PointBytes) -> Option<[u8; 32]> {
         Self::one();
-        K256::shared_x(secret, point)
+        DefaultCurve::shared_x(secret, point)
     }
     fn sign(secret: &SecretBytes, message: &[u8; 32]) -> Option<SignatureBytes> {
         Self::one();
-        K256::sign(secret, message)
+        DefaultCurve::sign(secret, message)
     }
     fn recover(message: &[u8; 32], signature: &SignatureBytes) -> Option<PointBytes> {
         Self::one();
-        K256::recover(message, signature)
+        DefaultCurve::recover(message, signature)
     }
 }
 

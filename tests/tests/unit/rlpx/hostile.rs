@@ -2,7 +2,7 @@
 
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::curve::{PointBytes, SecretBytes, SignatureBytes};
-use devp2p_core::rlpx::{Curve, Handshake, HandshakeError, K256};
+use devp2p_core::rlpx::{Curve, DefaultCurve, Handshake, HandshakeError};
 use proptest::prelude::*;
 
 use super::curve::bad_points;
@@ -141,7 +141,7 @@ impl<const N: usize> Forward for BadKey<N> {
         if *secret == STATIC_A || secret == ephemeral {
             Some(bad_points()[N].1)
         } else {
-            K256::public_key(secret)
+            DefaultCurve::public_key(secret)
         }
     }
 }
@@ -199,7 +199,7 @@ const IMPOSTOR: SecretBytes = [0x44; 32];
 
 impl Forward for Impostor {
     fn public_key(secret: &SecretBytes) -> Option<PointBytes> {
-        K256::public_key(if *secret == IMPOSTOR {
+        DefaultCurve::public_key(if *secret == IMPOSTOR {
             &STATIC_A
         } else {
             secret

@@ -3,7 +3,9 @@
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::cipher::Aes256;
 use devp2p_core::rlpx::secrets::Contribution;
-use devp2p_core::rlpx::{Curve, Entropy, Established, FrameCipher, FrameKeys, K256, Role, Secrets};
+use devp2p_core::rlpx::{
+    Curve, DefaultCurve, Entropy, Established, FrameCipher, FrameKeys, Role, Secrets,
+};
 use serde_json::Value;
 
 use super::{Pause, Side, array, hex, id};
@@ -109,8 +111,10 @@ fn the_recipients_secrets() {
     let vectors = Vectors::load();
     let ephemeral_b = vectors.array("ephemeral_key_b");
     let ephemeral_a = id(&vectors.array("ephemeral_key_a")).0;
-    let shared =
-        <devp2p_core::rlpx::K256 as devp2p_core::rlpx::Curve>::shared_x(&ephemeral_b, &ephemeral_a);
+    let shared = <devp2p_core::rlpx::DefaultCurve as devp2p_core::rlpx::Curve>::shared_x(
+        &ephemeral_b,
+        &ephemeral_a,
+    );
     let own = Contribution {
         nonce: &vectors.array("nonce_b"),
         packet: &vectors.packet("ack2"),
@@ -128,13 +132,17 @@ fn the_recipients_secrets() {
 #[test]
 fn the_published_signature_recovers_the_ephemeral_key() {
     let vectors = Vectors::load();
-    let shared = K256::shared_x(&vectors.array("static_key_a"), &vectors.id('b').0).unwrap();
+    let shared =
+        DefaultCurve::shared_x(&vectors.array("static_key_a"), &vectors.id('b').0).unwrap();
     let nonce: [u8; 32] = vectors.array("nonce_a");
     let message = core::array::from_fn(|at| shared[at] ^ nonce[at]);
     let ephemeral = vectors.array("ephemeral_key_a");
     let published = vectors.array("auth_signature");
-    let ours = K256::sign(&ephemeral, &message).unwrap();
+    let ours = DefaultCurve::sign(&ephemeral, &message).unwrap();
     for signature in [published, ours] {
-        assert_eq!(K256::recover(&message, &signature), Some(id(&ephemeral).0));
+        assert_eq!(
+            DefaultCurve::recover(&message, &signature),
+            Some(id(&ephemeral).0)
+        );
     }
 }
