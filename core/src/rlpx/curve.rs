@@ -5,7 +5,7 @@ use k256::elliptic_curve::Curve as _;
 use k256::elliptic_curve::bigint::{ArrayEncoding, CheckedAdd, U256};
 use k256::elliptic_curve::ff::PrimeField;
 use k256::elliptic_curve::group::CurveAffine;
-use k256::elliptic_curve::ops::{Invert, Reduce};
+use k256::elliptic_curve::ops::{Invert, MulByGeneratorVartime, Reduce};
 use k256::elliptic_curve::point::{AffineCoordinates, DecompressPoint};
 use k256::{AffinePoint, FieldBytes, NonZeroScalar, ProjectivePoint, Scalar, Secp256k1};
 use sha2::Sha256;
@@ -33,8 +33,7 @@ pub type PointBytes = [u8; 64];
 /// A recoverable signature: r, s, and the recovery identifier 0 to 3.
 pub type SignatureBytes = [u8; 65];
 
-/// The four operations on secp256k1 that the handshake needs, each one point multiplication; [`recover`](Self::recover) may
-/// take two.
+/// The four operations on secp256k1 that the handshake needs, each one point multiplication.
 ///
 /// A host can put a faster library here. Every point is checked before it is used: both coordinates below the field prime, on
 /// the curve, not the identity. `None` for a point that is not, and for a secret of zero or not below the group order.
@@ -137,18 +136,9 @@ fn lift(r: FieldBytes, v: u8) -> Option<ProjectivePoint> {
 }
 
 /// `a` times the generator plus `b` times the point, all of them public.
-#[cfg(target_pointer_width = "64")]
-fn combine(a: &Scalar, point: &ProjectivePoint, b: &Scalar) -> ProjectivePoint {
-    use k256::elliptic_curve::ops::MulByGeneratorVartime;
-    ProjectivePoint::mul_by_generator_and_mul_add_vartime(a, b, point)
-}
-
-/// The same by what multiplies secrets: slower, but 2 KB of code and 3 KB of stack less.
-#[cfg(not(target_pointer_width = "64"))]
 #[inline(never)]
 fn combine(a: &Scalar, point: &ProjectivePoint, b: &Scalar) -> ProjectivePoint {
-    let product = point * b;
-    ProjectivePoint::mul_by_generator(a) + product
+    ProjectivePoint::mul_by_generator_and_mul_add_vartime(a, b, point)
 }
 
 /// The secret is zero, or not below the order of the group.
