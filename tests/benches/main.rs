@@ -7,10 +7,12 @@ mod bare;
 mod ceiling;
 mod child;
 mod console;
+mod counting;
 mod end;
 mod fast;
 mod handshakes;
 mod jobs;
+mod micro;
 mod opening;
 mod options;
 mod report;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     let result = match env::args().nth(1).as_deref() {
         Some("end") => end::run(&arguments.nth(1).unwrap_or_else(|| "{}".to_owned())).map(drop),
+        Some("micro") => micro::run(&arguments.skip(1).collect::<Vec<_>>()).map(drop),
         Some("bare") => bare::run().map(drop),
         Some("--help" | "-h") => {
             println!("{}", options::USAGE);

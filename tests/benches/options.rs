@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use crate::child::Programs;
 
 /// The lines that can be asked for alone.
-pub(crate) const LINES: [&str; 7] = [
+pub(crate) const LINES: [&str; 8] = [
     "one-way",
     "duplex",
     "shared",
     "echo",
     "handshakes",
     "core",
+    "micro",
     "idle",
 ];
 
@@ -19,7 +20,8 @@ pub(crate) const USAGE: &str = "\
 usage: bench --geth PROGRAM [OPTION...]
 
   --quick         fewer and shorter rounds, no mixed pairs, fewer idle sessions: two minutes
-  --only LINE     one line of one-way (with the processor time), duplex, shared, echo, handshakes, core, idle; repeatable
+  --only LINE     one line of one-way (with the processor time), duplex, shared, echo, handshakes, core, micro,
+                  idle; repeatable
   --rounds N      rounds of each measurement
   --json FILE     writes all that was measured there
   --svg FILE      draws the ratios there

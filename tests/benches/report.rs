@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 use crate::row::{Goal, Row};
-use crate::{opening, traffic};
+use crate::{counting, opening, traffic};
 
 /// What was measured.
 struct Report {
@@ -45,6 +45,12 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     if options.wants("handshakes") {
         opening::handshakes(options, &mut say)?;
+    }
+    if options.wants("core") {
+        counting::core(options, &mut say)?;
+    }
+    if options.wants("micro") {
+        counting::alone(options, &mut say)?;
     }
     if options.wants("idle") {
         opening::idle(options, &mut say)?;
