@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::micro::{self, Micro};
 use crate::options::Options;
 use crate::row::{GETH, OURS, Row};
+use crate::traffic;
 
 /// The name of ours, that of go-ethereum's benchmark, what they do, and the goal in nanoseconds.
 const COMPARED: [(&str, &str, &str, Option<f64>); 4] = [
@@ -72,9 +73,14 @@ pub(crate) fn core(options: &Options, say: &mut impl FnMut(Row)) -> Result<(), S
         if let (Some(ours), Some(goal)) = (row.median(OURS), goal) {
             row.goal("ns", ours, goal, false);
         }
-        count(find(&all, name)?, &mut row);
+        if !options.smoke {
+            count(find(&all, name)?, &mut row);
+        }
         say(row);
     }
+    let seal = find(&all, "seal 100 B")?.nanoseconds(span);
+    let open = find(&all, "open 100 B")?.nanoseconds(span);
+    traffic::threads(options, seal + open, say)?;
     if pipe.is_none() {
         println!("   go-ethereum's peer is left out: --go-bench names its folder");
     }

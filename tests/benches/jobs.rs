@@ -78,7 +78,9 @@ impl Job {
         let payload = payload(self.size.min(MAX_SIZE), self.pattern);
         match self.work {
             Do::Send => self.send(subprotocol, &payload, |sent| sent < self.count),
-            Do::Bulk => self.send(subprotocol, &payload, |_| !stop.load(Ordering::Relaxed)),
+            Do::Bulk => self.send(subprotocol, &payload, |sent| {
+                sent == 0 || !stop.load(Ordering::Relaxed)
+            }),
             Do::Duplex => self.duplex(subprotocol, &payload),
             Do::Echo => self.echo(subprotocol, &payload),
         }

@@ -17,6 +17,7 @@ mod opening;
 mod options;
 mod report;
 mod row;
+mod svg;
 mod traffic;
 
 use std::env;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::child::{Child, Kind};
 use crate::options::Options;
-use crate::row::{GETH, OURS, Row};
+use crate::row::{GETH, OURS, Row, THREADS};
 
 const BOTH: [(&str, Kind); 2] = [(OURS, Kind::Ours), (GETH, Kind::Geth)];
 
@@ -100,7 +100,7 @@ pub(crate) fn idle(options: &Options, say: &mut impl FnMut(Row)) -> Result<(), S
                     form => format!("{what}, {form}"),
                 };
                 memory.push(Row::new("idle", name("memory"), "KiB/session"));
-                threads.push(Row::new("idle", name("threads"), "threads/session"));
+                threads.push(Row::new("idle", name("threads"), THREADS));
                 cpu.push(Row::new(
                     "idle",
                     name(&format!("{sessions} sessions ping")),

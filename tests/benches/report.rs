@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::options::Options;
 use crate::row::{Goal, Row};
-use crate::{counting, opening, traffic};
+use crate::{counting, opening, svg, traffic};
 
 /// What was measured.
 struct Report {
@@ -65,6 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         write(file, &format!("{:#}\n", report.json(options)))?;
         println!("all of it: {}", file.display());
     }
+    if let Some(file) = &options.svg {
+        write(file, &svg::draw(&report.rows, &report.under(options)))?;
+        println!("the plot: {}", file.display());
+    }
     Ok(())
 }
 
@@ -88,6 +92,22 @@ impl Report {
             println!("   missed: {}, {}: {}", row.line, row.name, goal.text());
         }
         println!("measured in {:.0} s", self.seconds);
+    }
+
+    /// What stands under the plot.
+    fn under(&self, options: &Options) -> String {
+        let machine = machine(options);
+        let text = |name: &str| machine[name].as_str().unwrap_or("unknown").to_owned();
+        format!(
+            "{} rounds on {} cores of {}, {} {}; goals met: {} of {}",
+            options.rounds,
+            options.cores,
+            text("processor"),
+            text("system"),
+            text("kernel"),
+            self.goals().filter(|(_, goal)| goal.is_met()).count(),
+            self.goals().count(),
+        )
     }
 
     fn json(&self, options: &Options) -> Value {

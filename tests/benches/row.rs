@@ -10,6 +10,9 @@ pub(crate) const BARE: &str = "bare TCP";
 pub(crate) const OURS_TO_GETH: &str = "ours to go-ethereum";
 pub(crate) const GETH_TO_OURS: &str = "go-ethereum to ours";
 
+/// A unit of which less is not better by itself.
+pub(crate) const THREADS: &str = "threads/session";
+
 /// Widths of the table's columns.
 const NAME: usize = 40;
 const VALUE: usize = 26;
@@ -97,6 +100,11 @@ impl Row {
 
     pub(crate) fn median(&self, who: &str) -> Option<f64> {
         median(self.values(who))
+    }
+
+    /// Whether a greater value is a better one: rates, not times or costs.
+    pub(crate) fn more_is_better(&self) -> bool {
+        ["messages/s", "MB/s", "handshakes/s"].contains(&self.unit)
     }
 
     /// The median of one over the median of the other.
@@ -215,7 +223,7 @@ fn spread(values: &[f64]) -> String {
             format!("{} ({}..{})", number(median), number(least), number(most))
         }
         Some(median) => number(median),
-        None => "none".to_owned(),
+        None => String::new(),
     }
 }
 
@@ -224,7 +232,8 @@ pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 || size == 0.0 => 0,
         size if size >= 10.0 => 1,
-        _ => 2,
+        size if size >= 0.1 => 2,
+        _ => 4,
     };
     let plain = format!("{value:.digits$}");
     // Thousands apart.
@@ -237,4 +246,55 @@ pub(crate) fn number(value: f64) -> String {
         grouped.push(digit);
     }
     grouped + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ours: &[f64], geth: &[f64]) -> Row {
+        let mut row = Row::new("one-way", "a row", "MB/s");
+        ours.iter().for_each(|value| row.add(OURS, *value));
+        geth.iter().for_each(|value| row.add(GETH, *value));
+        row
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_medians() {
+        let row = row(&[9.0, 1.0, 6.0], &[2.0, 4.0, 1.0, 100.0]);
+        assert_eq!(row.median(OURS), Some(6.0));
+        assert_eq!(row.median(GETH), Some(3.0));
+        assert_eq!(row.ratio(OURS, GETH), Some(2.0));
+        assert_eq!(row.ratio(OURS, BARE), None);
+    }
+
+    #[test]
+    fn a_goal_is_missed_on_its_wrong_side_and_by_what_is_no_number() {
+        let met = |row: Row| row.goals.iter().map(Goal::is_met).collect::<Vec<_>>();
+        assert_eq!(met(row(&[3.0], &[2.0]).at_least(1.5)), [true]);
+        assert_eq!(met(row(&[3.0], &[2.0]).at_least(1.51)), [false]);
+        assert_eq!(met(row(&[1.0], &[2.0]).at_most(0.5)), [true]);
+        assert_eq!(met(row(&[1.0], &[1.9]).at_most(0.5)), [false]);
+        for bad in [f64::NAN, f64::INFINITY] {
+            assert_eq!(met(row(&[bad], &[bad]).at_least(1.0)), [false]);
+            assert_eq!(met(row(&[bad], &[1.0]).at_most(1.0)), [false]);
+        }
+        // Nothing to compare with: no goal, rather than one that is met.
+        assert!(met(row(&[3.0], &[]).at_least(1.0)).is_empty());
+    }
+
+    #[test]
+    fn numbers_keep_three_digits_or_their_whole_part() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.0021, "0.0021"),
+            (1.234, "1.23"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (1_234_567.8, "1 234 568"),
+            (-1234.0, "-1 234"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
 }

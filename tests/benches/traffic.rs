@@ -252,6 +252,36 @@ pub(crate) fn shared(options: &Options, say: &mut impl FnMut(Row)) -> Result<(),
     Ok(())
 }
 
+/// What a small message costs through the threads of both ends, cryptography included: processor time. `apart` is what
+/// sealing and opening one take in the core alone, in nanoseconds.
+pub(crate) fn threads(
+    options: &Options,
+    apart: f64,
+    say: &mut impl FnMut(Row),
+) -> Result<(), String> {
+    let mut pairs = Pair::open_all(options, 1)?;
+    let name = "100 B through both ends, encrypted";
+    let mut row = Row::new("core", name, "CPU ns/message");
+    let jobs = send(100, Pattern::Random);
+    let counts = calibrate(&mut pairs, options.job_seconds, &jobs)?;
+    for round in 0..options.rounds {
+        for (index, pair) in in_turn(&mut pairs, round) {
+            let cpu = pair.run(jobs(counts[index]))?.cpu;
+            row.add(pair.who, cpu * 1e9 / counts[index] as f64);
+        }
+    }
+    if let Some(ours) = row.median(OURS) {
+        let rest = ours - apart;
+        row.facts = json!({"sealing_and_opening_ns": apart, "rest_ns": rest});
+        row.notes.push(format!(
+            "ours without sealing and opening: {}",
+            crate::row::number(rest)
+        ));
+    }
+    say(row);
+    Ok(())
+}
+
 /// Payload of the echoes.
 const ECHO_SIZE: u64 = 100;
 /// Payload of what is sent beside them.

@@ -38,7 +38,12 @@ pub(super) fn local(id: u8, protocols: &[Protocol]) -> Local<'_> {
 /// A peer whose remote offers the same.
 pub(super) fn active(protocols: &[Protocol]) -> Peer<LANES> {
     let own = local(1, protocols);
-    let mut peer = Peer::new(Config::new(), &own, Expected::Anyone, Instant::from_micros(5_000_000));
+    let mut peer = Peer::new(
+        Config::new(),
+        &own,
+        Expected::Anyone,
+        Instant::from_micros(5_000_000),
+    );
     peer.poll_control(Instant::ZERO).expect("Hello");
     let mut hello = [0; MAX_HELLO_LENGTH];
     let length = local(2, protocols).encode_hello(&mut hello);

@@ -79,7 +79,7 @@ func (j job) run(rw p2p.MsgReadWriter, stop *atomic.Bool) (object, error) {
 	case "send":
 		return j.send(rw, func(n int) bool { return n < j.Count })
 	case "bulk":
-		return j.send(rw, func(int) bool { return !stop.Load() })
+		return j.send(rw, func(n int) bool { return n == 0 || !stop.Load() })
 	case "duplex":
 		return j.duplex(rw)
 	case "echo":
