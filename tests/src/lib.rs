@@ -5,10 +5,12 @@
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`board`]: an emulated board, in QEMU; [`relay`]: connections that a test can break.
 //! * [`command`]: the `devp2p` program, built once.
 //! * [`suite`]: what subprotocols see, played by both adapters.
 //! * [`random`], [`wake`], [`fixture`]: random numbers, counting wakers, keys and protocols.
 
+pub mod board;
 pub mod command;
 pub mod embassy_node;
 pub mod embassy_pipe;
@@ -20,6 +22,7 @@ pub mod link;
 pub mod node;
 pub mod pair;
 pub mod random;
+pub mod relay;
 pub mod rogue;
 pub mod suite;
 pub mod wake;

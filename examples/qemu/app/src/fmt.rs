@@ -1,5 +1,17 @@
 //! The log: defmt, log, or nothing.
 
+/// What the log can show.
+#[cfg(feature = "defmt")]
+pub trait Shown: ::core::fmt::Debug + ::defmt::Format {}
+#[cfg(feature = "defmt")]
+impl<T: ::core::fmt::Debug + ::defmt::Format> Shown for T {}
+
+/// What the log can show.
+#[cfg(not(feature = "defmt"))]
+pub trait Shown: ::core::fmt::Debug {}
+#[cfg(not(feature = "defmt"))]
+impl<T: ::core::fmt::Debug> Shown for T {}
+
 macro_rules! info {
     ($($arg:tt)*) => {{
         #[cfg(feature = "defmt")]

@@ -1,7 +1,8 @@
 //! What the boards with a network card do, without anything of a board: boot parameters in, a status out.
 //!
-//! A board brings an [`embassy_net::Stack`] whose runner runs in a task of its own, a time driver, random bytes, and memory
-//! ([`Memory`]); then [`run`] does the rest. The host can run the same over a stack of its own.
+//! A board brings an `embassy_net::Stack` whose runner runs in a task of its own, a time driver, random bytes, and memory
+//! (`tcp::Memory`); then `tcp::run` does the rest. The host runs the same over its own sockets: [`network::run`] takes any
+//! [`socket::Network`].
 //!
 //! [`session`] is what happens in one devp2p session; everything else here only makes connections.
 #![no_std]
@@ -14,10 +15,16 @@ mod fmt;
 pub mod network;
 pub mod parameters;
 pub mod session;
+pub mod socket;
+#[cfg(feature = "embassy-net")]
+pub mod tcp;
+#[cfg(feature = "embassy-net")]
 pub mod transport;
 
-pub use network::{Identity, Memory, run};
+pub use network::Identity;
 pub use parameters::{Parameters, Remote};
+#[cfg(feature = "embassy-net")]
+pub use tcp::Memory;
 
 use devp2p_core::capability::Protocol;
 use devp2p_core::rlpx::NodeKey;

@@ -1,67 +1,31 @@
 //! From the boot parameters to connections.
 
-use core::cell::RefCell;
 use core::convert::Infallible;
 
 use devp2p_core::capability::Protocol;
-use devp2p_core::config::Local;
+use devp2p_core::config::{Config, Local};
 use devp2p_core::node_id::NodeId;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_embassy::{Runner, Subprotocol};
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
-use embassy_net::tcp::TcpSocket;
-use embassy_net::{Config, Ipv4Cidr, Stack, StaticConfigV4};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::fmt::{info, warning};
-use crate::session::{self, LARGEST, PROTOCOLS, Resources};
-use crate::{Parameters, Remote, Status, transport};
+use crate::session::{self, Failure, PROTOCOLS, Peer, Plan, Resources};
+use crate::socket::{Network, Socket};
+use crate::{Parameters, Remote, Status};
 
-/// How often a connection is tried.
-const ATTEMPTS: u32 = 5;
-/// How long one may take.
+/// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long the work may take to end after the session has.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two of them.
+/// Before the next connection, after a session that was lost; doubled each time that there is none.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The memory that connections need: buffers of `RX` and `TX` bytes for TCP, and one for a payload. Fits in a `StaticCell`.
-#[derive(Debug)]
-pub struct Memory<const RX: usize, const TX: usize> {
-    receive: [u8; RX],
-    transmit: [u8; TX],
-    payload: [u8; LARGEST],
-}
-
-impl<const RX: usize, const TX: usize> Memory<RX, TX> {
-    /// All zero.
-    pub const fn new() -> Self {
-        Self {
-            receive: [0; RX],
-            transmit: [0; TX],
-            payload: [0; LARGEST],
-        }
-    }
-}
-
-impl<const RX: usize, const TX: usize> Default for Memory<RX, TX> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What the network stack is to be configured with.
-pub fn config(parameters: &Parameters) -> Config {
-    Config::ipv4_static(StaticConfigV4 {
-        address: Ipv4Cidr::new(parameters.address, 24),
-        gateway: Some(parameters.gateway),
-        dns_servers: Default::default(),
-    })
-}
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// What a peer is made of besides its memory.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +38,14 @@ pub struct Identity {
     pub client_name: &'static str,
 }
 
-/// Runs as many sessions as the parameters say, one after the other with the same memory, dialling or dialled. Needs one TCP
-/// socket of `stack`, and `entropy` to fill bytes from a random source that is good enough for keys.
-pub async fn run<const RX: usize, const TX: usize>(
-    stack: Stack<'_>,
+/// Runs sessions until the work was done in as many as the parameters say, one after the other with the same memory, dialling or
+/// dialled; after one that was lost it connects again, as often as the parameters allow. Needs one socket
+/// of `network` at a time, a `payload` buffer of [`LARGEST`](session::LARGEST) bytes, and `entropy` to fill bytes from a random
+/// source that is good enough for keys.
+pub async fn run(
+    network: &mut impl Network,
     parameters: &Parameters,
-    memory: &mut Memory<RX, TX>,
+    payload: &mut [u8],
     resources: &'static mut Resources,
     identity: Identity,
     entropy: fn(&mut [u8]),
@@ -91,67 +57,122 @@ pub async fn run<const RX: usize, const TX: usize>(
         listen_port: parameters.listen.unwrap_or(0),
         protocols: identity.protocols,
     };
-    let made = devp2p_embassy::new(resources, identity.key, local, configuration());
-    let Ok((mut runner, _, [mut echo, mut sensor])) = made else {
+    let made = devp2p_embassy::new(resources, identity.key, local, configuration(parameters));
+    let Ok((mut runner, peer, [mut echo, mut sensor])) = made else {
         return Status::BadParameters;
     };
-    stack.wait_config_up().await;
-    let mut status = Status::Success;
-    for _ in 0..parameters.sessions {
-        let peer = Parts {
+    let (mut done, mut lost, mut pause) = (0, 0, PAUSE);
+    while done < parameters.sessions {
+        let parts = Parts {
             runner: &mut runner,
+            peer,
             echo: &mut echo,
             sensor: &mut sensor,
+            plan: plan(parameters, done),
         };
-        if one(stack, parameters, memory, peer, entropy).await != Status::Success {
-            status = Status::Failure;
+        match one(network, parameters, payload, parts, entropy).await {
+            Outcome::Done => {
+                done += 1;
+                continue;
+            }
+            Outcome::Wrong => return Status::Failure,
+            Outcome::Lost => pause = PAUSE,
+            Outcome::Refused => {}
         }
+        if lost == parameters.retries {
+            return Status::Failure;
+        }
+        lost += 1;
+        if parameters.remote.is_none() {
+            continue;
+        }
+        info!("again in {} ms", pause.as_millis());
+        Timer::after(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
     }
-    status
+    Status::Success
+}
+
+/// What is to be done in the next session, after so many.
+fn plan(parameters: &Parameters, done: u32) -> Plan {
+    let asks = parameters.remote.is_some();
+    let hold = match parameters.until {
+        Some(_) => None,
+        // Who was dialled leaves the end to the remote.
+        None => parameters.hold.or(asks.then_some(0)),
+    };
+    Plan {
+        asks,
+        hold: hold.map(|seconds| Duration::from_secs(seconds.into())),
+        reason: parameters.reasons.of(done),
+        until: parameters.until,
+    }
 }
 
 /// The handshake has more time than the default: an emulated board is slow, and so are small ones.
-fn configuration() -> devp2p_core::config::Config {
-    let mut config = devp2p_core::config::Config::new();
-    config.handshake_timeout = devp2p_core::time::Duration::from_secs(20);
+fn configuration(parameters: &Parameters) -> Config {
+    let mut config = Config::new();
+    config.handshake_timeout = seconds(20);
+    if let Some(ping) = parameters.ping {
+        config.ping_interval = seconds(ping);
+        config.pong_timeout = seconds(ping);
+    }
     config
+}
+
+fn seconds(seconds: u32) -> devp2p_core::time::Duration {
+    devp2p_core::time::Duration::from_secs(seconds.into())
+}
+
+/// How a connection and its session went.
+enum Outcome {
+    /// The work was done.
+    Done,
+    /// The session ended before that.
+    Lost,
+    /// There was no session.
+    Refused,
+    /// What happened in the session is not as it should be.
+    Wrong,
 }
 
 /// What one session is run with.
 struct Parts<'r> {
     runner: &'r mut Runner<'static, NoopRawMutex, PROTOCOLS>,
+    peer: Peer,
     echo: &'r mut Subprotocol<'static, NoopRawMutex, PROTOCOLS>,
     sensor: &'r mut Subprotocol<'static, NoopRawMutex, PROTOCOLS>,
+    plan: Plan,
 }
 
 /// One connection and its session.
-async fn one<const RX: usize, const TX: usize>(
-    stack: Stack<'_>,
+async fn one(
+    network: &mut impl Network,
     parameters: &Parameters,
-    memory: &mut Memory<RX, TX>,
-    peer: Parts<'_>,
+    payload: &mut [u8],
+    parts: Parts<'_>,
     entropy: fn(&mut [u8]),
-) -> Status {
-    let mut socket = TcpSocket::new(stack, &mut memory.receive, &mut memory.transmit);
+) -> Outcome {
+    let mut socket = network.socket();
     let connected = match (parameters.remote, parameters.listen) {
         (Some(remote), _) => dial(&mut socket, remote).await,
         (None, Some(port)) => accept(&mut socket, port).await,
-        (None, None) => return Status::BadParameters,
+        (None, None) => return Outcome::Wrong,
     };
     if !connected {
-        return Status::Failure;
+        socket.abort();
+        return Outcome::Refused;
     }
     let id = parameters.remote.map(|remote| NodeId(remote.id));
-    let socket = RefCell::new(socket);
-    let (mut reader, mut writer) = transport::split(&socket);
+    let (mut reader, mut writer) = socket.split();
     let mut rng = Source(entropy);
     let Parts {
         runner,
+        peer,
         echo,
         sensor,
-    } = peer;
-    let hold = Duration::from_secs(parameters.hold.into());
-    let buffer = &mut memory.payload;
+        plan,
+    } = parts;
     let session = async {
         match id {
             Some(id) => {
@@ -167,26 +188,25 @@ async fn one<const RX: usize, const TX: usize>(
             }
         }
     };
-    let echoes = async {
-        match id {
-            Some(_) => session::ask(echo, hold, buffer).await,
-            None => session::answer(echo, buffer).await,
-        }
-    };
+    let echoes = session::work(echo, peer, plan, payload);
     let work = join(echoes, session::sense(sensor));
     // Handles wait for the next session if this one never becomes active: the runner knows.
     let (reason, done) = both(session, work).await;
-    let mut socket = socket.into_inner();
+    drop((reader, writer));
     // A socket that is dropped is forgotten: what it has still to say must be said before.
     let _ = with_timeout(CONNECT, socket.flush()).await;
     info!("the session ended: {:?}", reason);
     match done {
-        Some((Ok(()), Ok(()))) => Status::Success,
+        Some((Ok(()), Ok(()))) => {
+            info!("{} of our Pings were answered", peer.info().await.pongs);
+            Outcome::Done
+        }
+        Some((Err(Failure::Closed(_)), Ok(()))) => Outcome::Lost,
         Some((echo, sensor)) => {
             warning!("echo {:?}, sensor {:?}", echo, sensor);
-            Status::Failure
+            Outcome::Wrong
         }
-        None => Status::Failure,
+        None => Outcome::Refused,
     }
 }
 
@@ -229,23 +249,19 @@ impl TryRng for Source {
 
 impl TryCryptoRng for Source {}
 
-async fn dial(socket: &mut TcpSocket<'_>, remote: Remote) -> bool {
-    for attempt in 1..=ATTEMPTS {
-        match with_timeout(CONNECT, socket.connect(remote.address)).await {
-            Ok(Ok(())) => {
-                info!("connected to port {}", remote.address.port());
-                return true;
-            }
-            Ok(Err(error)) => warning!("attempt {}: {:?}", attempt, error),
-            Err(_) => warning!("attempt {}: no answer", attempt),
+async fn dial(socket: &mut impl Socket, remote: Remote) -> bool {
+    match with_timeout(CONNECT, socket.connect(remote.address)).await {
+        Ok(Ok(())) => {
+            info!("connected to port {}", remote.address.port());
+            return true;
         }
-        socket.abort();
-        Timer::after(PAUSE).await;
+        Ok(Err(error)) => warning!("no connection: {:?}", error),
+        Err(_) => warning!("no connection: no answer"),
     }
     false
 }
 
-async fn accept(socket: &mut TcpSocket<'_>, port: u16) -> bool {
+async fn accept(socket: &mut impl Socket, port: u16) -> bool {
     info!("listening on port {}", port);
     match socket.accept(port).await {
         Ok(()) => {

@@ -3,6 +3,8 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::str::FromStr;
 
+use devp2p_core::disconnect::DisconnectReason;
+
 /// Bytes that hold any boot parameters.
 pub const MAX_LENGTH: usize = 512;
 
@@ -28,10 +30,48 @@ pub struct Parameters {
     pub address: Ipv4Addr,
     /// `gateway=ADDRESS`. Default: 10.0.2.2, which is the host.
     pub gateway: Ipv4Addr,
-    /// `sessions=N`: how many before the work is done. Default: 1.
+    /// `sessions=N`: in how many the work is to be done. Default: 1.
     pub sessions: u32,
-    /// `hold=SECONDS`: how long a session is held, answering Pings, once its work is done. Default: 0.
-    pub hold: u32,
+    /// `retries=N`: how many connections or sessions may be lost before that, in all; each time the board tries again.
+    /// Default: 4.
+    pub retries: u32,
+    /// `hold=SECONDS`: how long a session is held, answering questions and Pings, before this side ends it. Default: 0, and for
+    /// who was dialled, until the remote ends it.
+    pub hold: Option<u32>,
+    /// `until=REASON`: a session is held until the remote ends it with this reason, in hexadecimal; if it ends otherwise it was
+    /// lost.
+    pub until: Option<DisconnectReason>,
+    /// `reasons=REASONS`: what this side gives as the reason for the end, two hexadecimal digits for each session, from the
+    /// front again after the last. Default: that its work is done.
+    pub reasons: Reasons,
+    /// `ping=SECONDS`: from one exchange of Ping and Pong to the next, and for how long a Pong is waited for. Default: those of
+    /// `devp2p_core::config`.
+    pub ping: Option<u32>,
+}
+
+/// A short list of Disconnect reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reasons {
+    list: [u8; Self::MOST],
+    length: usize,
+}
+
+impl Reasons {
+    /// How many there can be.
+    pub const MOST: usize = 16;
+
+    /// The reason of session `index`; `None` if the list is empty.
+    pub fn of(&self, index: u32) -> Option<DisconnectReason> {
+        let index = (index as usize).checked_rem(self.length)?;
+        self.list.get(index).copied().map(DisconnectReason)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut list = [0; Self::MOST];
+        let length = text.len() / 2;
+        digits(text, list.get_mut(..length)?)?;
+        Some(Self { list, length })
+    }
 }
 
 /// The word that could not be read.
@@ -48,7 +88,11 @@ impl Default for Parameters {
             address: Ipv4Addr::new(10, 0, 2, 15),
             gateway: Ipv4Addr::new(10, 0, 2, 2),
             sessions: 1,
-            hold: 0,
+            retries: 4,
+            hold: None,
+            until: None,
+            reasons: Reasons::default(),
+            ping: None,
         }
     }
 }
@@ -58,7 +102,7 @@ impl Parameters {
     ///
     /// # Errors
     /// [`BadParameter`]: the first word that is unknown or has no sensible value; the empty one if there is nobody to dial and
-    /// no port to listen on, or both.
+    /// no port to listen on, or both; `hold` if there is `until` too.
     pub fn parse(text: &str) -> Result<Self, BadParameter<'_>> {
         let mut parameters = Self::default();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -66,6 +110,9 @@ impl Parameters {
         }
         if parameters.remote.is_some() == parameters.listen.is_some() {
             return Err(BadParameter(""));
+        }
+        if parameters.until.is_some() && parameters.hold.is_some() {
+            return Err(BadParameter("hold"));
         }
         Ok(parameters)
     }
@@ -88,7 +135,11 @@ impl Parameters {
             "address" => self.address = parse(value)?,
             "gateway" => self.gateway = parse(value)?,
             "sessions" => self.sessions = parse(value)?,
-            "hold" => self.hold = parse(value)?,
+            "retries" => self.retries = parse(value)?,
+            "hold" => self.hold = Some(parse(value)?),
+            "until" => self.until = Some(DisconnectReason(hex::<1>(value)?[0])),
+            "reasons" => self.reasons = Reasons::parse(value)?,
+            "ping" => self.ping = Some(parse(value)?),
             _ => return None,
         }
         Some(())
@@ -100,9 +151,15 @@ fn parse<T: FromStr>(text: &str) -> Option<T> {
 }
 
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
     let mut bytes = [0; N];
-    if digits.len() != 2 * N {
+    digits(text, &mut bytes)?;
+    Some(bytes)
+}
+
+/// Fills `bytes` from exactly so many hexadecimal digits.
+fn digits(text: &str, bytes: &mut [u8]) -> Option<()> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * bytes.len() {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -110,7 +167,7 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
             *byte = *byte << 4 | char::from(*digit).to_digit(16)? as u8;
         }
     }
-    Some(bytes)
+    Some(())
 }
 
 #[cfg(test)]
@@ -145,14 +202,43 @@ mod tests {
     }
 
     #[test]
+    fn reasons_are_taken_in_turn() {
+        let none = Parameters::parse("listen=1").unwrap();
+        assert_eq!((none.reasons.of(0), none.until), (None, None));
+        let some = Parameters::parse("listen=1 reasons=000bff until=10").unwrap();
+        let given = [0, 1, 2, 3].map(|session| some.reasons.of(session));
+        assert_eq!(
+            given,
+            [0x00, 0x0b, 0xff, 0x00].map(|reason| Some(DisconnectReason(reason)))
+        );
+        assert_eq!(some.until, Some(DisconnectReason::SUBPROTOCOL_ERROR));
+        let most = format!("listen=1 reasons={}", "0a".repeat(Reasons::MOST));
+        assert!(Parameters::parse(&most).is_ok());
+    }
+
+    #[test]
+    fn a_session_is_held_for_a_time_or_until_a_reason() {
+        assert_eq!(
+            Parameters::parse("listen=1 hold=1 until=08"),
+            Err(BadParameter("hold"))
+        );
+    }
+
+    #[test]
     fn the_bad_word_is_named() {
         let long = format!("key={}", "0".repeat(65));
+        let many = format!("reasons={}", "00".repeat(Reasons::MOST + 1));
         for word in [
             "x",
             "x=1",
             "listen=70000",
             "key=12",
             &long,
+            &many,
+            "reasons=0",
+            "until=8",
+            "until=0g",
+            "ping=-1",
             "enode=enode://00@1.2.3.4:5",
             "remote=1.2.3.4:5",
             "address=",

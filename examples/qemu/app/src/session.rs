@@ -4,15 +4,15 @@ use devp2p_core::arena::RECORD_OVERHEAD;
 use devp2p_core::capability::{InvalidName, Protocol};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_embassy::{Guard, NotShared, ReadError, Subprotocol};
+use devp2p_embassy::{Guard, Incoming, ReadError, Subprotocol};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Instant, TimeoutError, Timer, with_deadline};
 
 use crate::fmt::{info, warning};
 
 /// How many subprotocols there are.
 pub const PROTOCOLS: usize = 2;
-/// The largest payload that the board's echo inbox holds, in bytes.
+/// The largest payload that the board takes on `echo/1`, in bytes; its inbox holds two of them.
 pub const LARGEST: usize = 2048;
 /// Bytes of inbox: echo's and sensor's.
 pub const INBOX: usize = ECHO_INBOX + SENSOR_INBOX;
@@ -28,11 +28,13 @@ pub type Resources =
     devp2p_embassy::Resources<'static, NoopRawMutex, PROTOCOLS, INBOX, RING, TABLE>;
 type Handle = Subprotocol<'static, NoopRawMutex, PROTOCOLS>;
 type Session = Guard<'static, NoopRawMutex, PROTOCOLS>;
+/// The handle on the board's peer.
+pub type Peer = devp2p_embassy::Peer<'static, NoopRawMutex, PROTOCOLS>;
 
-/// Payloads that the board sends, in bytes; the last fills its inbox when it comes back.
-const SIZES: [usize; 9] = [0, 1, 55, 56, 255, 256, 1023, 1025, LARGEST];
-/// One that comes back too large for the inbox.
-const TOO_LARGE: usize = LARGEST + 1000;
+/// Payloads that the board sends, in bytes; the last is the largest that may come back.
+const SIZES: [usize; 10] = [0, 1, 55, 56, 255, 256, 1023, 1025, LARGEST - 1, LARGEST];
+/// Some that come back too large.
+const TOO_LARGE: [usize; 2] = [LARGEST + 1, LARGEST + 1000];
 /// Readings that the sensor sends, and how far apart.
 const READINGS: u32 = 5;
 const PERIOD: Duration = Duration::from_millis(200);
@@ -46,10 +48,9 @@ const ANSWER: u32 = 1;
 /// # Errors
 /// None: both names are valid.
 pub fn protocols() -> Result<[Protocol; PROTOCOLS], InvalidName> {
-    Ok([
-        Protocol::new("echo", 1, 2, ECHO_INBOX)?,
-        Protocol::new("sensor", 1, 1, SENSOR_INBOX)?,
-    ])
+    let mut echo = Protocol::new("echo", 1, 2, ECHO_INBOX)?;
+    echo.message_limit = LARGEST as u32;
+    Ok([echo, Protocol::new("sensor", 1, 1, SENSOR_INBOX)?])
 }
 
 /// Why a session did not go as it should.
@@ -86,49 +87,106 @@ impl From<WriteError> for Failure {
     }
 }
 
-impl From<NotShared> for Failure {
-    fn from(_: NotShared) -> Self {
-        Self::NotShared
-    }
-}
-
 fn byte(index: usize, size: usize) -> u8 {
     (index.wrapping_mul(31) ^ (index >> 8) ^ size) as u8
 }
 
-/// The side that dialled: sends every size, expects each back, then one that is too large for its own inbox. Dropping the
-/// session's guard at the end is what ends the session.
+/// What this side does in a session once it is active, and how the session is to end.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Whether it asks first, as the side that dialled does.
+    pub asks: bool,
+    /// How long it answers then, before it ends the session; `None`: until the remote ends it.
+    pub hold: Option<Duration>,
+    /// What it gives as the reason; `None`: that its work is done.
+    pub reason: Option<DisconnectReason>,
+    /// The reason with which the remote is to end the session; `None`: any.
+    pub until: Option<DisconnectReason>,
+}
+
+impl Plan {
+    /// Whether the session was to end so.
+    fn is_end(&self, cause: CloseReason) -> bool {
+        let CloseReason::RemoteRequested(reason) = cause else {
+            return false;
+        };
+        self.hold.is_none() && self.until.is_none_or(|until| reason == Some(until))
+    }
+}
+
+/// The work of `echo/1` in the next session, to its end.
 ///
 /// # Errors
-/// [`Failure`].
-pub async fn ask(echo: &mut Handle, hold: Duration, buffer: &mut [u8]) -> Result<(), Failure> {
-    let mut session = echo.session().await?;
+/// [`Failure`]: that the session ended otherwise than planned is one.
+pub async fn work(
+    echo: &mut Handle,
+    peer: Peer,
+    plan: Plan,
+    buffer: &mut [u8],
+) -> Result<(), Failure> {
+    let Ok(mut session) = echo.session().await else {
+        // Without it a session is of no use.
+        peer.disconnect(DisconnectReason::USELESS_PEER);
+        return Err(Failure::NotShared);
+    };
+    info!("a session is active");
+    match talk(&mut session, plan, buffer).await {
+        Ok(()) => {
+            if let Some(reason) = plan.reason {
+                peer.disconnect(reason);
+                peer.closed().await;
+            }
+            // Else it ends with the session's guard, which is dropped.
+            Ok(())
+        }
+        Err(Failure::Closed(cause)) if plan.is_end(cause) => Ok(()),
+        Err(Failure::Closed(cause)) => Err(Failure::Closed(cause)),
+        Err(error) => {
+            session.fail(DisconnectReason::SUBPROTOCOL_ERROR);
+            Err(error)
+        }
+    }
+}
+
+/// Everything that this side has to say in a session.
+async fn talk(session: &mut Session, plan: Plan, buffer: &mut [u8]) -> Result<(), Failure> {
+    if plan.asks {
+        ask(session, buffer).await?;
+    }
+    answer(session, plan.hold, buffer).await?;
+    session.flush().await.map_err(Failure::Closed)
+}
+
+/// Sends every size and expects each back, then some that are too large for our own inbox.
+async fn ask(session: &mut Session, buffer: &mut [u8]) -> Result<(), Failure> {
     for size in SIZES {
-        send(&mut session, size, buffer).await?;
-        let incoming = next_answer(&mut session, buffer).await?;
+        send(session, size, buffer).await?;
+        let incoming = next_answer(session, buffer).await?;
         let back = buffer.get(..incoming).unwrap_or_default();
         if back.len() != size || back.iter().enumerate().any(|(i, b)| *b != byte(i, size)) {
             return Err(Failure::Altered);
         }
     }
-    send(&mut session, TOO_LARGE, buffer).await?;
-    match session.read(buffer).await {
-        Err(ReadError::Oversize { length, .. }) if length as usize == TOO_LARGE => {}
-        // The remote is a board too, and has no more room than we have.
-        Ok(incoming) if incoming.code == ANSWER && incoming.length == 0 => {}
-        Err(ReadError::Closed(reason)) => return Err(Failure::Closed(reason)),
-        _ => return Err(Failure::Oversize),
+    for size in TOO_LARGE {
+        send(session, size, buffer).await?;
+        match session.read(buffer).await {
+            Err(ReadError::Oversize { length, .. }) if length as usize == size => {
+                info!("echo: Oversize, {} bytes", length);
+            }
+            // The remote is a board too, and has no more room than we have.
+            Ok(incoming) if incoming.code == ANSWER && incoming.length == 0 => {}
+            Err(ReadError::Closed(reason)) => return Err(Failure::Closed(reason)),
+            _ => return Err(Failure::Oversize),
+        }
     }
     // The session lives on after it.
-    send(&mut session, 1, buffer).await?;
-    next_answer(&mut session, buffer).await?;
+    send(session, 1, buffer).await?;
+    next_answer(session, buffer).await?;
     info!(
-        "echo: {} sizes came back, and {} bytes were too large",
+        "echo: {} sizes came back, and {} were too large",
         SIZES.len(),
-        TOO_LARGE
+        TOO_LARGE.len()
     );
-    Timer::after(hold).await;
-    session.flush().await.map_err(Failure::Closed)?;
     Ok(())
 }
 
@@ -163,35 +221,51 @@ async fn next_answer(session: &mut Session, buffer: &mut [u8]) -> Result<usize, 
     }
 }
 
-/// The side that was dialled: answers until the session ends.
-///
-/// # Errors
-/// [`Failure`], but not for an end that the remote asked for.
-pub async fn answer(echo: &mut Handle, buffer: &mut [u8]) -> Result<(), Failure> {
-    let mut session = echo.session().await?;
+/// Answers questions for so long, or until the session ends, which is an error.
+async fn answer(
+    session: &mut Session,
+    hold: Option<Duration>,
+    buffer: &mut [u8],
+) -> Result<(), Failure> {
+    let end = hold.map(|hold| Instant::now() + hold);
     let mut answered = 0u32;
-    loop {
-        match next_question(&mut session, buffer).await {
-            Ok(()) => answered += 1,
-            Err(Failure::Closed(CloseReason::RemoteRequested(_))) => break,
-            Err(error) => return Err(error),
+    let result = loop {
+        // Only reading may be given up at any time: a write that is given up ends the session.
+        let read = session.read(buffer);
+        let read = match end {
+            Some(end) => match with_deadline(end, read).await {
+                Ok(read) => read,
+                Err(TimeoutError) => break Ok(()),
+            },
+            None => read.await,
+        };
+        match next_question(read, session, buffer).await {
+            Ok(is_question) => answered += u32::from(is_question),
+            Err(error) => break Err(error),
         }
-    }
+    };
     info!("echo: {} answered", answered);
-    Ok(())
+    result
 }
 
-async fn next_question(session: &mut Session, buffer: &mut [u8]) -> Result<(), Failure> {
-    match session.read(buffer).await {
+/// Answers what was read; whether it was a question.
+async fn next_question(
+    read: Result<Incoming, ReadError>,
+    session: &mut Session,
+    buffer: &[u8],
+) -> Result<bool, Failure> {
+    match read {
         Ok(incoming) if incoming.code == ASK => {
             let payload = buffer.get(..incoming.length).unwrap_or_default();
-            Ok(session.write(ANSWER, payload).await?)
+            session.write(ANSWER, payload).await?;
+            Ok(true)
         }
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(false),
         Err(ReadError::Oversize { length, .. }) => {
             warning!("echo: a question of {} bytes is too large", length);
             // An empty answer, lest the remote wait for ever.
-            Ok(session.write(ANSWER, &[]).await?)
+            session.write(ANSWER, &[]).await?;
+            Ok(true)
         }
         Err(ReadError::Closed(reason)) => Err(Failure::Closed(reason)),
     }
@@ -224,6 +298,3 @@ pub async fn sense(sensor: &mut Handle) -> Result<(), Failure> {
     while !matches!(session.read(&mut heard).await, Err(ReadError::Closed(_))) {}
     Ok(())
 }
-
-/// What the other side is told when a board's work has failed.
-pub const FAILED: DisconnectReason = DisconnectReason::SUBPROTOCOL_ERROR;

@@ -12,7 +12,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 use embassy_executor::Spawner;
 use embassy_net::{Runner, Stack, StackResources};
 use lan9118::Lan9118;
-use qemu_app::{Memory, Parameters, Status, network, parameters, session};
+use qemu_app::{Memory, Parameters, Status, parameters, session, tcp};
 use qemu_support::{command_line, entropy, executor, exit, stack};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -38,7 +38,7 @@ async fn application(stack: Stack<'static>, parameters: &'static Parameters) {
     };
     defmt::info!("this node is {}", identity.key.id());
     let memory = MEMORY.take();
-    let status = network::run(stack, parameters, memory, PEER.take(), identity, entropy).await;
+    let status = tcp::run(stack, parameters, memory, PEER.take(), identity, entropy).await;
     leave(status);
 }
 
@@ -66,7 +66,7 @@ fn start(spawner: Spawner) {
     entropy(&mut seed);
     let (stack, runner) = embassy_net::new(
         card,
-        network::config(parameters),
+        tcp::config(parameters),
         RESOURCES.take(),
         u64::from_le_bytes(seed),
     );

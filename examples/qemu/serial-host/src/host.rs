@@ -164,7 +164,11 @@ impl Host {
             if since.elapsed() > BOUND {
                 return Err("the session does not close".into());
             }
-            self.turn()?;
+            let turned = self.turn();
+            // The board may have hung up after its last word.
+            if self.closed.is_none() {
+                turned?;
+            }
         }
     }
 
