@@ -1,4 +1,5 @@
-//! What no implementation on this machine can pass: keccak, AES and the copy over loopback, one after the other.
+//! The rate of an implementation that does nothing but what the wire asks for: keccak, AES and the copy over loopback, one
+//! after the other.
 //!
 //! A frame in one direction is encrypted and hashed and written by the sender; read, hashed and decrypted by the receiver, at
 //! the same time, on another core. So one side's work bounds the rate: keccak + AES + copy of its frame, where the copy is
