@@ -8,12 +8,14 @@
 //! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
 //! * [`node`]: listens and dials, and holds all sessions of a host.
+//! * [`event_loop`]: the same for thousands of sessions from a few threads, with protocols as callbacks.
 //! * [`events`], [`counters`]: what is told of sessions.
 
 pub mod backoff;
 mod block;
 pub mod counters;
 pub mod enode;
+pub mod event_loop;
 pub mod events;
 pub mod handle;
 mod hex;
