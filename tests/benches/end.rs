@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 
 use crate::console::{self, Answer};
 use crate::jobs::{self, Do, Job};
-use crate::{ceiling, handshakes};
+use crate::{ceiling, end_loop, handshakes};
 
 /// How long a subprotocol may take to start.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Sessions that a listening end takes.
-const MAX_SESSIONS: usize = 100_000;
+pub(crate) const MAX_SESSIONS: usize = 100_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +36,7 @@ struct Config {
     /// Active subprotocols do the jobs of `run`; others serve.
     #[serde(default)]
     active: bool,
-    /// How sessions are driven: by `threads`.
+    /// How sessions are driven: by `threads`, or by a `loop`, which only serves.
     #[serde(default)]
     form: Form,
 }
@@ -48,6 +48,8 @@ enum Form {
     /// A thread for each subprotocol of each session.
     #[default]
     Threads,
+    /// A few threads for all sessions.
+    Loop,
 }
 
 fn one() -> usize {
@@ -68,7 +70,9 @@ struct Lanes {
 /// The process: until its input ends.
 pub(crate) fn run(config: &str) -> Answer {
     let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
-    let Form::Threads = config.form;
+    if config.form == Form::Loop {
+        return end_loop::run(config.lanes);
+    }
     let (protocols, lanes) = protocols(&config);
     let mut host = Host::builder(fresh_key()?).client_name("devp2p-bench");
     for protocol in protocols {
@@ -126,15 +130,18 @@ fn protocols(config: &Config) -> (Vec<Protocol>, Lanes) {
     (protocols, lanes)
 }
 
+pub(crate) fn lane_name(lane: usize) -> String {
+    match lane {
+        0 => "bench".to_owned(),
+        _ => format!("bench{}", lane + 1),
+    }
+}
+
 fn bench_protocol(
     lane: usize,
     run: impl Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync + 'static,
 ) -> Protocol {
-    let name = match lane {
-        0 => "bench".to_owned(),
-        _ => format!("bench{}", lane + 1),
-    };
-    Protocol::new(&name, 1, 8, run).expect("a capability's name")
+    Protocol::new(&lane_name(lane), 1, 8, run).expect("a capability's name")
 }
 
 /// Does one job after the other, in the thread of the run closure.
@@ -227,6 +234,6 @@ fn enode(command: &Value) -> Result<Enode, String> {
     url.parse().map_err(text)
 }
 
-fn text(error: impl ToString) -> String {
+pub(crate) fn text(error: impl ToString) -> String {
     error.to_string()
 }

@@ -14,11 +14,11 @@ use serde_json::json;
 use crate::console::Answer;
 
 /// Taken and counted.
-const DROP: u32 = 0;
+pub(crate) const DROP: u32 = 0;
 /// Sent back.
-const ECHO: u32 = 1;
+pub(crate) const ECHO: u32 = 1;
 /// Answered by messages and bytes dropped since the last one.
-const SYNC: u32 = 2;
+pub(crate) const SYNC: u32 = 2;
 /// Size, count, pattern: the receiver sends as many messages itself.
 const DUPLEX: u32 = 3;
 

@@ -9,6 +9,7 @@ mod child;
 mod console;
 mod counting;
 mod end;
+mod end_loop;
 mod fast;
 mod handshakes;
 mod jobs;

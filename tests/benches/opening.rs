@@ -66,6 +66,13 @@ fn forms() -> Vec<Form> {
             json!({"form": "threads"}),
             Some(24.0),
         ),
+        (
+            "an event loop",
+            OURS,
+            Kind::Ours,
+            json!({"form": "loop"}),
+            Some(8.0),
+        ),
         ("", GETH, Kind::Geth, json!({}), None),
     ]
 }
