@@ -60,7 +60,7 @@ type Form = (&'static str, &'static str, Kind, Value, Option<f64>);
 fn forms() -> Vec<Form> {
     vec![
         (
-            "a thread for each subprotocol",
+            "thread form",
             OURS,
             Kind::Ours,
             json!({"form": "threads"}),
@@ -90,7 +90,7 @@ pub(crate) fn idle(options: &Options, say: &mut impl FnMut(Row)) -> Result<(), S
             };
             open(&mut listens, &mut crowd, FIRST, FIRST)?;
             listens.ask(&json!({"cmd": "settle"}))?;
-            let before = (listens.resident(), listens.threads());
+            let before = listens.resident();
             open(&mut listens, &mut crowd, sessions, FIRST + sessions)?;
             listens.ask(&json!({"cmd": "settle"}))?;
             let after = (listens.resident(), listens.threads());
@@ -100,7 +100,8 @@ pub(crate) fn idle(options: &Options, say: &mut impl FnMut(Row)) -> Result<(), S
                     form => format!("{what}, {form}"),
                 };
                 memory.push(Row::new("idle", name("memory"), "KiB/session"));
-                threads.push(Row::new("idle", name("threads"), THREADS));
+                let all = format!("all, {} sessions", FIRST + sessions);
+                threads.push(Row::new("idle", name(&all), THREADS));
                 cpu.push(Row::new(
                     "idle",
                     name(&format!("{sessions} sessions ping")),
@@ -113,8 +114,8 @@ pub(crate) fn idle(options: &Options, say: &mut impl FnMut(Row)) -> Result<(), S
                     cpu[index].add(who, used / began.elapsed().as_secs_f64());
                 }
             }
-            memory[index].add(who, (after.0 - before.0) / sessions as f64 / 1024.0);
-            threads[index].add(who, (after.1 - before.1) / sessions as f64);
+            memory[index].add(who, (after.0 - before) / sessions as f64 / 1024.0);
+            threads[index].add(who, after.1);
             let live = listens.ask(&json!({"cmd": "sessions"}))?["live"].clone();
             if live != FIRST + sessions {
                 return Err(format!(

@@ -11,10 +11,10 @@ pub(crate) const OURS_TO_GETH: &str = "ours to go-ethereum";
 pub(crate) const GETH_TO_OURS: &str = "go-ethereum to ours";
 
 /// A unit of which less is not better by itself.
-pub(crate) const THREADS: &str = "threads/session";
+pub(crate) const THREADS: &str = "threads";
 
 /// Widths of the table's columns.
-const NAME: usize = 40;
+const NAME: usize = 44;
 const VALUE: usize = 26;
 
 /// One thing measured of several.
@@ -152,7 +152,8 @@ impl Row {
     pub(crate) fn text(&self) -> String {
         let name = format!("{}, {}", self.name, self.unit);
         let [ours, geth] = [OURS, GETH].map(|who| spread(self.values(who)));
-        let ratio = self.ratio(OURS, GETH).map_or_else(String::new, number);
+        let ratio = self.ratio(OURS, GETH).filter(|_| self.unit != THREADS);
+        let ratio = ratio.map_or_else(String::new, number);
         let mut text = format!("   {name:<NAME$} {ours:<VALUE$} {geth:<VALUE$} {ratio:>6}");
         let (first, others): (Vec<_>, _) =
             self.goals.iter().partition(|goal| goal.what == GETH_TIMES);
