@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::child::{Child, Kind};
+use crate::fast;
 use crate::options::Options;
 use crate::row::{GETH, OURS, Row, THREADS};
 
@@ -49,6 +50,10 @@ pub(crate) fn limits(options: &Options) -> Result<Value, String> {
         if let Some(fields) = answer.as_object_mut() {
             fields.retain(|name, _| !["event", "cmd", "ok", "ms"].contains(&name.as_str()));
         }
+        answer["made_with"] = match kind {
+            Kind::Geth => json!([child.said("version"), child.said("go")]),
+            _ => json!(fast::NAMES),
+        };
         limits[who] = answer;
     }
     Ok(limits)

@@ -30,7 +30,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         rows.push(row);
     };
     let limits = opening::limits(options)?;
-    println!("limits of this machine\n   {limits}");
+    println!("limits of this machine, as each side has them");
+    for (who, limits) in limits.as_object().into_iter().flatten() {
+        println!("   {who}: {limits}");
+    }
     if options.wants("one-way") {
         traffic::one_way(options, &mut say)?;
     }

@@ -179,7 +179,8 @@ func runEndpoint(config []byte, in io.Reader, out *output) error {
 		return err
 	}
 	out.emit("ready", object{
-		"mode": "bench", "enode": e.server.NodeInfo().Enode, "pid": os.Getpid(), "go": runtime.Version(),
+		"mode": "bench", "enode": e.server.NodeInfo().Enode, "pid": os.Getpid(),
+		"go": runtime.Version(), "version": moduleVersion("github.com/ethereum/go-ethereum"),
 	})
 	err = console(in, out, map[string]action{
 		"dial":       command(e.dial),
@@ -194,6 +195,18 @@ func runEndpoint(config []byte, in io.Reader, out *output) error {
 	e.server.Stop()
 	out.emit("exit", nil)
 	return err
+}
+
+// moduleVersion is that of a module in this program.
+func moduleVersion(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == path {
+				return module.Version
+			}
+		}
+	}
+	return ""
 }
 
 // limits measures what bounds any implementation on this machine, as go-ethereum has it.

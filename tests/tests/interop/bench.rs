@@ -25,6 +25,13 @@ fn every_line_is_measured_of_both() {
     let table = String::from_utf8(output.stdout).expect("UTF-8");
 
     let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).expect("JSON");
+    let version = &report["limits"]["go-ethereum"]["made_with"][0];
+    assert!(
+        version
+            .as_str()
+            .is_some_and(|version| version.starts_with("v1.")),
+        "{version}"
+    );
     let rows = report["rows"].as_array().expect("rows");
     let plot = fs::read_to_string(&svg).unwrap();
     for (line, least, peers) in [
