@@ -8,6 +8,7 @@
 //! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
 //! * [`node`]: listens and dials, and holds all sessions of a host.
+//! * [`event_loop`]: the same for thousands of sessions from a few threads, with protocols as callbacks.
 //! * [`events`], [`counters`]: what is told of sessions.
 //! * [`framed`]: sessions of whole messages over a link that is private already, without RLPx.
 
@@ -15,6 +16,7 @@ pub mod backoff;
 mod block;
 pub mod counters;
 pub mod enode;
+pub mod event_loop;
 pub mod events;
 pub mod framed;
 pub mod handle;

@@ -22,7 +22,7 @@ mod builder;
 mod connect;
 mod dial;
 mod error;
-mod listener;
+pub(crate) mod listener;
 pub mod schedule;
 mod shared;
 mod table;

@@ -50,6 +50,20 @@ impl Protocol {
         })
     }
 
+    /// The protocol `name/version` with `length` message codes, for the handlers of an
+    /// [`event_loop`](crate::event_loop). It has no run closure: a session with threads that shares it ends at once, with 0x10.
+    ///
+    /// # Errors
+    /// [`InvalidName`] if the name cannot be a capability's.
+    pub fn for_event_loop(name: &str, version: u32, length: u32) -> Result<Self, InvalidName> {
+        Self::new(name, version, length, |_| {
+            Err(Failure::new(
+                DisconnectReason::SUBPROTOCOL_ERROR,
+                "the protocol is registered for an event loop, which has no threads: use Protocol::new here",
+            ))
+        })
+    }
+
     /// The largest payload accepted, in bytes; a larger one is skipped and reported as oversize. Default: 16 777 215.
     #[must_use]
     pub fn message_limit(mut self, bytes: u32) -> Self {

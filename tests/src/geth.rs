@@ -301,7 +301,10 @@ pub fn is(name: &str) -> impl Fn(&Value) -> bool + use<'_> {
 }
 
 /// The program, built once for each test program.
-fn program() -> &'static Path {
+///
+/// # Panics
+/// If it cannot be built.
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/geth");

@@ -15,7 +15,7 @@ const WOKEN: Token = Token(1);
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Who takes the connections.
-pub(super) trait Acceptor {
+pub(crate) trait Acceptor {
     /// Whether to go on at all.
     fn is_open(&self) -> bool;
     /// Whether one more may be accepted now. Once it may again, the acceptor wakes the listener.
@@ -25,7 +25,7 @@ pub(super) trait Acceptor {
 }
 
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     poll: Poll,
     socket: TcpListener,
     address: SocketAddr,
@@ -33,7 +33,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Listens on `address`; also returns what wakes the thread of [`run`](Self::run).
-    pub(super) fn bind(address: &str) -> io::Result<(Self, Arc<Waker>)> {
+    pub(crate) fn bind(address: &str) -> io::Result<(Self, Arc<Waker>)> {
         // Through std, which takes names, and allows a port that was in use a moment ago.
         let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
@@ -51,12 +51,12 @@ impl Listener {
         Ok((listener, waker))
     }
 
-    pub(super) fn local_addr(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts until the acceptor is closed and the listener is woken.
-    pub(super) fn run(mut self, acceptor: &impl Acceptor) {
+    pub(crate) fn run(mut self, acceptor: &impl Acceptor) {
         let mut events = Events::with_capacity(2);
         let mut retry = None;
         while acceptor.is_open() {

@@ -15,6 +15,7 @@ import (
 
 const usage = `usage: geth peer [CONFIG-JSON]
        geth raw [CONFIG-JSON]
+       geth bench [CONFIG-JSON]
 Commands are read from standard input, events are written to standard output, one JSON object a line.`
 
 func main() {
@@ -33,6 +34,8 @@ func main() {
 		err = runPeer([]byte(config), os.Stdin, out)
 	case "raw":
 		err = runRaw([]byte(config), os.Stdin, out)
+	case "bench":
+		err = runEndpoint([]byte(config), os.Stdin, out)
 	default:
 		err = fmt.Errorf("unknown mode %q\n%s", os.Args[1], usage)
 	}

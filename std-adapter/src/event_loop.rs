@@ -1,0 +1,72 @@
+//! Thousands of sessions from a few threads: protocols as callbacks.
+//!
+//! An [`EventNode`] runs a few loops, each a thread with a poller of its own. A connection, accepted or dialled, is given to
+//! the loop that has the fewest and stays there. Each session has a [`Handler`], whose callbacks its loop calls; what a
+//! callback writes leaves in one write with everything else that is due. Other threads reach a session by its [`Handle`].
+//!
+//! # Which form
+//! * A thread for each subprotocol ([`Node`](crate::node::Node)): code that reads and writes in the order in which things
+//!   happen, and may block. Some threads and tens of KiB for each session: for tens of peers, or for work that takes long.
+//! * The event loop: code as callbacks, which must not block. A few KiB for each session that is idle, and a fixed number of
+//!   threads: for hundreds of peers and more, for gateways, crawlers and simulations.
+//!
+//! Both speak the same wire, with the same deadlines, limits and close reasons.
+//!
+//! # What is bounded
+//! What waits for the wire, by [`Builder::output_limit`]; what handles have queued, by as much again; what waits for a
+//! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket. Buffers are
+//! the loop's, and lent to the session that needs them: an idle session has none.
+//!
+//! ```
+//! use devp2p_core::disconnect::DisconnectReason;
+//! use devp2p_core::rlpx::NodeKey;
+//! use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
+//! use devp2p_std::host::Host;
+//! use devp2p_std::protocol::{Failure, Protocol};
+//!
+//! /// Answers code 0 by code 1 with the same payload.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) -> Result<(), Failure> {
+//!         session.try_write(message.subprotocol, 1, message.payload)?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # let key = NodeKey::new(&[1; 32])?;
+//! let host = Host::builder(key).protocol(Protocol::for_event_loop("echo", 1, 2)?).build()?;
+//! let node = EventNode::builder(host, |_remote| Ok::<_, DisconnectReason>(Echo))
+//!     .listen("127.0.0.1:0")
+//!     .loops(2)
+//!     .max_peers(10_000)
+//!     .start()?;
+//! # node.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod admission;
+mod builder;
+mod connecting;
+mod connection;
+mod deadlines;
+mod dialling;
+mod entry;
+mod handle;
+mod handler;
+mod inbox;
+mod lane;
+mod lateness;
+mod node;
+mod output;
+mod shaking;
+mod slots;
+mod tools;
+mod worker;
+
+pub use builder::Builder;
+pub use dialling::Dialling;
+pub use handle::Handle;
+pub use handler::{Handler, Message, Oversize, Session};
+pub use lateness::Punctuality;
+pub use node::{Ended, EventNode, Shutdown};

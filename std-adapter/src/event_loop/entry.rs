@@ -1,0 +1,724 @@
+//! One session on its socket: what a loop does for it in one turn.
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::net::{Shutdown, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use devp2p_core::capability::Capability;
+use devp2p_core::code::LocalCode;
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::hello::NodeId;
+use devp2p_core::inbox::Meta;
+use devp2p_core::time::{Instant, PollAt};
+use mio::net::TcpStream;
+
+use super::connection::{Connection, Event, Untold};
+use super::deadlines::Place;
+use super::dialling::Reply;
+use super::handle::{Begun, Handle};
+use super::handler::{Handler, Message, Oversize, Session, index};
+use super::inbox::Observer;
+use super::lane::Ticket;
+use super::node::Common;
+use super::tools::Tools;
+use crate::counters::Counters;
+use crate::events::PeerEvent;
+use crate::host::Host;
+use crate::node::DialError;
+use crate::peer::HelloText;
+
+/// Reads of one turn, so that a remote that sends much does not keep the loop from others.
+const READS: usize = 4;
+/// Messages of handles that are sealed in one turn.
+const SENDS: usize = 256;
+/// Bytes that wait before they are written in the midst of a turn.
+const MUCH: usize = 128 * 1024;
+/// A read that did not fill its buffer took all there was. Elsewhere only a read that would block says so.
+const SHORT_READ_IS_ALL: bool = cfg!(unix);
+
+/// A session and its socket, without the handler: what a callback may change.
+pub(super) struct Open {
+    pub(super) connection: Connection,
+    socket: TcpStream,
+    readable: bool,
+    /// The remote ended its direction, or the socket failed: to be read to the end.
+    hung_up: bool,
+    writable: bool,
+    cut: bool,
+    /// The handler was told to wait.
+    wants_room: bool,
+    pub(super) timer: Option<Instant>,
+}
+
+/// A session in its loop.
+pub(super) struct Entry {
+    open: Open,
+    handler: Option<Box<dyn Handler>>,
+    /// Once the session is active.
+    handle: Option<Handle>,
+    /// Bytes that were read and not consumed.
+    unread: Vec<u8>,
+    ticket: Ticket,
+    dialled: Option<NodeId>,
+    reply: Option<Reply>,
+    addresses: (Option<SocketAddr>, Option<SocketAddr>),
+    /// Handles have queued messages.
+    sends: bool,
+    /// A handle waits for the wire.
+    flushes: bool,
+    told_end: bool,
+    over: bool,
+    pub(super) place: Place,
+    /// Whether it is in the list of those whose turn comes.
+    pub(super) queued: bool,
+}
+
+/// What follows a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is more to do: another turn, after the others' ones.
+    Again,
+    /// Nothing, until then or until something happens.
+    Until(PollAt),
+    /// The session is over.
+    Over,
+}
+
+impl Open {
+    fn now(tools: &Tools) -> Instant {
+        tools.host.clock.now()
+    }
+
+    /// Writes one message of the handler, which is called when there is room if there is none now.
+    pub(super) fn write(
+        &mut self,
+        tools: &mut Tools,
+        handle: &Handle,
+        now: Instant,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<(), WriteError> {
+        let result = self.write_or_flush(tools, handle, now, subprotocol, code, payload);
+        self.wants_room |= matches!(result, Err(WriteError::WouldBlock { .. }));
+        result
+    }
+
+    fn write_or_flush(
+        &mut self,
+        tools: &mut Tools,
+        handle: &Handle,
+        now: Instant,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<(), WriteError> {
+        let mut result = self
+            .connection
+            .try_write(now, tools, subprotocol, code, payload);
+        if matches!(result, Err(WriteError::WouldBlock { .. })) && self.writable {
+            self.flush(tools);
+            result = self
+                .connection
+                .try_write(now, tools, subprotocol, code, payload);
+        }
+        let written = result?;
+        let observer = Told::new(&tools.host, handle);
+        observer.counters(subprotocol).for_each(|counters| {
+            counters.sent(written.length, written.wire_length);
+        });
+        if let Some(capability) = observer.capability(subprotocol) {
+            tools.host.events.send_message(|| PeerEvent::MessageSent {
+                peer: handle.id(),
+                capability,
+                code,
+                length: written.length,
+            });
+        }
+        if self.connection.output.len() >= MUCH {
+            self.flush(tools);
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes.
+    fn flush(&mut self, tools: &mut Tools) {
+        while self.writable && !self.connection.output.is_empty() {
+            match self.socket.write(self.connection.output.readable()) {
+                Ok(0) => self.cut(&io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.connection.on_taken(Self::now(tools), n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.cut(&error),
+            }
+        }
+        self.connection.output.release(&mut tools.spare);
+    }
+
+    fn cut(&mut self, error: &io::Error) {
+        log::debug!("writing failed: {error}");
+        self.cut = true;
+        // What has arrived may tell why.
+        self.readable = true;
+        self.connection.cut_output();
+    }
+
+    fn close(&mut self, now: Instant, reason: CloseReason) {
+        self.connection.close(now, reason);
+    }
+
+    /// Whether a handler that was told to wait may go on.
+    fn has_room(&self, tools: &Tools) -> bool {
+        self.connection.output.len() <= tools.output_limit / 2
+    }
+}
+
+impl Entry {
+    pub(super) fn new(
+        connection: Connection,
+        socket: TcpStream,
+        ticket: Ticket,
+        dialled: Option<(NodeId, Reply)>,
+    ) -> Self {
+        let addresses = (socket.local_addr().ok(), socket.peer_addr().ok());
+        let (dialled, reply) = match dialled {
+            Some((id, reply)) => (Some(id), Some(reply)),
+            None => (None, None),
+        };
+        Self {
+            open: Open {
+                connection,
+                socket,
+                readable: true,
+                hung_up: false,
+                writable: true,
+                cut: false,
+                wants_room: false,
+                timer: None,
+            },
+            handler: None,
+            handle: None,
+            unread: Vec::new(),
+            ticket,
+            dialled,
+            reply,
+            addresses,
+            sends: false,
+            flushes: false,
+            told_end: false,
+            over: false,
+            place: Place::default(),
+            queued: false,
+        }
+    }
+
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.open.socket
+    }
+
+    pub(super) fn is(&self, ticket: Ticket) -> bool {
+        self.ticket == ticket
+    }
+
+    /// The poller says so.
+    pub(super) fn on_ready(&mut self, readable: bool, hung_up: bool, writable: bool) {
+        self.open.readable |= readable || hung_up;
+        self.open.hung_up |= hung_up;
+        self.open.writable |= writable;
+    }
+
+    /// Ends the session because the node shuts down.
+    pub(super) fn quit(&mut self, now: Instant) {
+        let reason = CloseReason::Local(DisconnectReason::CLIENT_QUITTING);
+        self.open.close(now, reason);
+    }
+
+    /// Whether it waits for memory that other sessions hold.
+    pub(super) fn is_starved(&mut self, tools: &mut Tools) -> bool {
+        self.open.connection.is_held() && !self.open.connection.wants_input(tools)
+    }
+
+    /// Handles ask for something.
+    pub(super) fn look(&mut self, tools: &mut Tools) {
+        let Some(handle) = &self.handle else { return };
+        let asks = handle.0.take_asks();
+        let connection = &mut self.open.connection;
+        self.flushes |= asks.flush;
+        if asks.ping {
+            connection.request_ping();
+        }
+        for subprotocol in (0..32).filter(|bit| asks.resume & (1 << bit) != 0) {
+            connection.inbox.set_paused(subprotocol, false);
+        }
+        self.sends = true;
+        if let Some(reason) = asks.disconnect {
+            // What was queued before goes out before, as far as there is room.
+            self.send(tools);
+            self.open
+                .close(Open::now(tools), CloseReason::Local(reason));
+        }
+    }
+
+    // ---- A turn ----
+
+    /// Does what can be done now, within bounds.
+    pub(super) fn turn(&mut self, tools: &mut Tools, common: &Common) -> Turn {
+        let mut again = false;
+        let mut reads = READS;
+        self.progress(tools, common);
+        while !self.over && self.open.connection.wants_input(tools) {
+            if !self.unread.is_empty() {
+                let mut bytes = mem::take(&mut self.unread);
+                let n = self.take(&mut bytes, tools, common);
+                bytes.drain(..n);
+                if !bytes.is_empty() {
+                    self.unread = bytes;
+                }
+            } else if self.open.connection.is_held() {
+                self.take(&mut [], tools, common);
+            } else if !self.open.readable {
+                break;
+            } else if reads == 0 {
+                again = true;
+                break;
+            } else {
+                reads -= 1;
+                self.read(tools, common);
+            }
+        }
+        let now = Open::now(tools);
+        if self.open.timer.is_some_and(|at| at <= now) {
+            self.open.timer = None;
+            self.call(tools, None, |handler, session| handler.on_timer(session));
+        }
+        again |= self.send(tools);
+        self.open.flush(tools);
+        if self.open.wants_room && self.open.has_room(tools) {
+            self.open.wants_room = false;
+            self.call(tools, None, |handler, session| handler.on_writable(session));
+            self.open.flush(tools);
+            again |= self.open.wants_room && self.open.has_room(tools);
+        }
+        if self.open.cut && !again && self.open.connection.close_reason().is_none() {
+            let now = Open::now(tools);
+            self.open.connection.handle_end(now, TransportError::Io);
+        }
+        self.progress(tools, common);
+        // What progress sealed: a Disconnect, say, and then perhaps the end.
+        if !self.over && !self.open.connection.output.is_empty() && self.open.writable {
+            self.open.flush(tools);
+            self.progress(tools, common);
+        }
+        self.note();
+        if self.over {
+            return Turn::Over;
+        }
+        again |= self.open.connection.inbox.has_next() && self.handler.is_some();
+        match self
+            .open
+            .connection
+            .poll_at(tools)
+            .min(self.open.timer.into())
+        {
+            _ if again => Turn::Again,
+            PollAt::Now => Turn::Again,
+            at => Turn::Until(at),
+        }
+    }
+
+    /// Reads once, and takes what came.
+    fn read(&mut self, tools: &mut Tools, common: &Common) {
+        let mut buffer = mem::take(&mut tools.read);
+        match self.open.socket.read(&mut buffer) {
+            Ok(0) => {
+                self.open.readable = false;
+                self.end(tools, TransportError::EndOfStream);
+            }
+            Ok(n) => {
+                if n < buffer.len() && SHORT_READ_IS_ALL && !self.open.hung_up && !self.open.cut {
+                    self.open.readable = false;
+                }
+                let bytes = buffer.get_mut(..n).unwrap_or_default();
+                let taken = self.take(bytes, tools, common);
+                self.unread.extend_from_slice(&bytes[taken..]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.open.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                log::debug!("reading failed: {error}");
+                self.open.readable = false;
+                self.end(tools, TransportError::Io);
+            }
+        }
+        tools.read = buffer;
+    }
+
+    fn end(&mut self, tools: &Tools, error: TransportError) {
+        self.open.connection.handle_end(Open::now(tools), error);
+    }
+
+    /// Passes bytes as long as they are wanted; returns how many were consumed.
+    fn take(&mut self, bytes: &mut [u8], tools: &mut Tools, common: &Common) -> usize {
+        let mut consumed = 0;
+        loop {
+            let now = Open::now(tools);
+            let rest = bytes.get_mut(consumed..).unwrap_or_default();
+            let connection = &mut self.open.connection;
+            let n = match &self.handle {
+                Some(handle) => {
+                    let host = Arc::clone(&tools.host);
+                    connection.handle_input(now, rest, tools, Told::new(&host, handle))
+                }
+                None => connection.handle_input(now, rest, tools, Untold),
+            };
+            consumed += n;
+            self.progress(tools, common);
+            let all = consumed >= bytes.len();
+            if all || self.over || n == 0 || !self.open.connection.wants_input(tools) {
+                return consumed;
+            }
+        }
+    }
+
+    /// Polls the connection, acts on what it tells, and delivers messages.
+    fn progress(&mut self, tools: &mut Tools, common: &Common) {
+        loop {
+            let now = Open::now(tools);
+            while let Some(event) = self.open.connection.poll(now, tools) {
+                self.on_event(event, tools, common);
+            }
+            self.tell_end(common);
+            if self.over || !self.deliver(tools) {
+                return;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, tools: &mut Tools, common: &Common) {
+        let now = Open::now(tools);
+        match event {
+            Event::Authenticated(id) => {
+                let admitted = match common.is_closing() {
+                    true => Err(DisconnectReason::CLIENT_QUITTING),
+                    false => common.admission.check(id, self.dialled.is_none()),
+                };
+                if let Err(reason) = admitted {
+                    log::debug!("not admitting {id}: {reason}");
+                }
+                self.open.connection.admit(now, admitted);
+            }
+            Event::Active(hello) => {
+                if let Err(reason) = self.begin(hello, tools, common) {
+                    self.open.connection.reject(now, reason);
+                }
+            }
+            Event::HalfClose => {
+                // A failure means that the remote closed already.
+                let _ = self.open.socket.shutdown(Shutdown::Write);
+            }
+            Event::Closed(reason) => self.finish(reason, tools, common),
+        }
+    }
+
+    /// Hello was accepted: the last check, and the handler.
+    fn begin(
+        &mut self,
+        hello: HelloText,
+        tools: &mut Tools,
+        common: &Common,
+    ) -> Result<(), DisconnectReason> {
+        let peer = self.open.connection.peer();
+        let Some(remote) = peer.remote() else {
+            return Err(DisconnectReason::PROTOCOL_ERROR);
+        };
+        let begun = Begun {
+            lane: Arc::clone(&tools.lane),
+            ticket: self.ticket,
+            id: remote.id,
+            hello,
+            shared: peer.shared().iter().copied().collect(),
+            inbound: self.dialled.is_none(),
+            local: self.addresses.0,
+            remote: self.addresses.1,
+            outbox_limit: tools.output_limit,
+        };
+        let handle = Handle::new(Arc::clone(&tools.host), begun);
+        common.admission.activate(&handle)?;
+        let made = catch_unwind(AssertUnwindSafe(|| (common.factory)(&handle)));
+        let refused = match made {
+            Ok(Ok(handler)) => {
+                self.handler = Some(handler);
+                None
+            }
+            Ok(Err(reason)) => Some(reason),
+            Err(_) => {
+                log::error!("making the handler of a session panicked");
+                Some(DisconnectReason::SUBPROTOCOL_ERROR)
+            }
+        };
+        if let Some(reason) = refused {
+            common.admission.ends(handle.id());
+            return Err(reason);
+        }
+        common.admission.opened(self.dialled);
+        common.wake_listener();
+        tools.host.events.send(|| PeerEvent::Added {
+            peer: handle.id(),
+            client_name: handle.client_name().to_owned(),
+            remote: handle.remote_addr(),
+            inbound: handle.is_inbound(),
+        });
+        // Quoted: a name may hold line ends.
+        let name = handle.client_name();
+        log::debug!("session with {} ({name:?}) is active", handle.id());
+        self.handle = Some(handle.clone());
+        self.call(tools, None, |handler, session| handler.on_active(session));
+        if let Some(mut reply) = self.reply.take() {
+            reply.tell(Ok(handle));
+        }
+        Ok(())
+    }
+
+    /// The end is decided: it counts no more, and handles refuse what comes.
+    fn tell_end(&mut self, common: &Common) {
+        let Some(reason) = self.open.connection.close_reason() else {
+            return;
+        };
+        if self.told_end {
+            return;
+        }
+        self.told_end = true;
+        if let Some(handle) = &self.handle {
+            handle.0.set_reason(reason, false);
+            common.admission.ends(handle.id());
+        }
+    }
+
+    fn finish(&mut self, reason: CloseReason, tools: &mut Tools, common: &Common) {
+        // What arrived before the end is delivered before it is told.
+        while self.deliver(tools) {}
+        self.tell_end(common);
+        self.over = true;
+        let Some(handle) = &self.handle else {
+            common.admission.opened(self.dialled);
+            if let Some(mut reply) = self.reply.take() {
+                reply.tell(Err(DialError::Closed(reason)));
+            }
+            return;
+        };
+        log::debug!("session with {} ended: {reason}", handle.id());
+        if let Some(mut handler) = self.handler.take() {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                handler.on_closed(handle, reason);
+                drop(handler);
+            }));
+            if told.is_err() {
+                log::error!("a handler panicked at the end of its session");
+            }
+        }
+        tools.host.events.send(|| PeerEvent::Dropped {
+            peer: handle.id(),
+            reason,
+        });
+        common.report(handle.id(), reason);
+        handle.0.set_reason(reason, true);
+    }
+
+    /// Delivers the messages that wait; whether there were any.
+    fn deliver(&mut self, tools: &mut Tools) -> bool {
+        let mut any = false;
+        while self.handle.is_some()
+            && let Some(mut arrived) = self.open.connection.inbox.next()
+        {
+            any = true;
+            if self.open.connection.close_reason().is_some_and(is_ours) {
+                // Who ended the session has no use for more.
+                continue;
+            }
+            let (subprotocol, meta) = (arrived.subprotocol, arrived.meta);
+            let bytes = arrived.bytes.take();
+            let result = self.call(tools, Some(subprotocol), |handler, session| match &bytes {
+                Some(bytes) => {
+                    let message = Message {
+                        subprotocol,
+                        code: meta.code.0,
+                        payload: bytes.get(..meta.length as usize).unwrap_or_default(),
+                        wire_length: meta.wire_length,
+                        at: meta.at,
+                    };
+                    handler.on_message(session, message)
+                }
+                None => {
+                    let oversize = Oversize {
+                        subprotocol,
+                        code: meta.code.0,
+                        length: meta.length,
+                    };
+                    handler.on_oversize(session, oversize)
+                }
+            });
+            if let Some(Err(failure)) = result {
+                log::debug!("subprotocol {subprotocol} failed: {failure}");
+                let reason = CloseReason::ProtocolError {
+                    subprotocol: index(subprotocol),
+                    reason: failure.reason(),
+                };
+                self.open.close(Open::now(tools), reason);
+            }
+            if let Some(bytes) = bytes {
+                tools.pool.give_back(bytes);
+            }
+        }
+        if any {
+            self.open.connection.inbox.shrink();
+        }
+        any
+    }
+
+    /// Calls the handler; `None` if there is none, or if it panicked.
+    fn call<R>(
+        &mut self,
+        tools: &mut Tools,
+        subprotocol: Option<usize>,
+        f: impl FnOnce(&mut dyn Handler, &mut Session<'_>) -> R,
+    ) -> Option<R> {
+        let handle = self.handle.as_ref()?;
+        let mut handler = self.handler.take()?;
+        let mut session = Session {
+            now: Open::now(tools),
+            open: &mut self.open,
+            tools,
+            handle,
+        };
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let result = f(&mut *handler, &mut session);
+            (handler, result)
+        }));
+        match called {
+            Ok((handler, result)) => {
+                self.handler = Some(handler);
+                Some(result)
+            }
+            Err(_) => {
+                log::error!("the handler of the session with {} panicked", handle.id());
+                let first = self.open.connection.peer().shared().iter().next();
+                let first = first.map_or(0, |entry| entry.subprotocol);
+                let reason = CloseReason::ProtocolError {
+                    subprotocol: subprotocol.map_or(first, index),
+                    reason: DisconnectReason::SUBPROTOCOL_ERROR,
+                };
+                self.open.close(Open::now(tools), reason);
+                None
+            }
+        }
+    }
+
+    /// Seals what handles have queued; whether there is more that could be sealed.
+    fn send(&mut self, tools: &mut Tools) -> bool {
+        let Some(handle) = self.handle.as_ref().filter(|_| self.sends) else {
+            return false;
+        };
+        for _ in 0..SENDS {
+            let Some(message) = handle.0.next_outgoing() else {
+                self.sends = false;
+                return false;
+            };
+            let (length, now) = (message.payload.len(), Open::now(tools));
+            let (subprotocol, code) = (message.subprotocol, LocalCode(message.code));
+            let payload = [&message.payload[..]];
+            let written = self
+                .open
+                .write_or_flush(tools, handle, now, subprotocol, code, &payload);
+            if matches!(written, Err(WriteError::WouldBlock { .. })) {
+                handle.0.put_back(message);
+                return false;
+            }
+            handle.0.on_sealed(length);
+        }
+        true
+    }
+
+    /// Tells handles what changed.
+    fn note(&mut self) {
+        let Some(handle) = &self.handle else { return };
+        let peer = self.open.connection.peer();
+        if handle.0.pongs.load(Ordering::Relaxed) != peer.pongs() {
+            let micros = peer.round_trip().map_or(u64::MAX, |span| span.as_micros());
+            handle.0.round_trip.store(micros, Ordering::Relaxed);
+            handle.0.pongs.store(peer.pongs(), Ordering::Relaxed);
+        }
+        if self.flushes && self.open.connection.output.is_empty() {
+            self.flushes = !handle.0.on_flushed();
+        }
+    }
+}
+
+impl Drop for Entry {
+    /// Only a loop that panics drops a session that is not over: nobody must wait for its end for ever.
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.as_ref().filter(|_| !self.over) {
+            let reason = CloseReason::Transport(TransportError::Io);
+            handle.0.set_reason(reason, true);
+        }
+    }
+}
+
+/// Whether the end was decided by this side's program.
+fn is_ours(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Local(_)
+            | CloseReason::Rejected(_)
+            | CloseReason::ProtocolReturned { .. }
+            | CloseReason::ProtocolError { .. }
+    )
+}
+
+/// Counts messages and tells subscribers of them.
+struct Told<'a> {
+    host: &'a Host,
+    handle: &'a Handle,
+}
+
+impl<'a> Told<'a> {
+    fn new(host: &'a Host, handle: &'a Handle) -> Self {
+        Self { host, handle }
+    }
+
+    fn counters(&self, subprotocol: usize) -> impl Iterator<Item = &Counters> {
+        [&self.handle.0.counters[..], &self.host.counters[..]]
+            .into_iter()
+            .filter_map(move |all| all.get(subprotocol))
+    }
+
+    fn capability(&self, subprotocol: usize) -> Option<Capability> {
+        let protocol = self.host.protocols.get(subprotocol)?;
+        Some(protocol.capability())
+    }
+}
+
+impl Observer for Told<'_> {
+    fn received(&self, subprotocol: usize, meta: &Meta) {
+        self.counters(subprotocol)
+            .for_each(|counters| counters.received(meta.length, meta.wire_length));
+        let Some(capability) = self.capability(subprotocol) else {
+            return;
+        };
+        self.host
+            .events
+            .send_message(|| PeerEvent::MessageReceived {
+                peer: self.handle.id(),
+                capability,
+                code: meta.code,
+                length: meta.length,
+            });
+    }
+
+    fn dropped(&self, subprotocol: usize) {
+        self.counters(subprotocol).for_each(Counters::dropped);
+    }
+}

@@ -1,0 +1,119 @@
+//! The way into a loop from other threads.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+
+use devp2p_core::hello::NodeId;
+use mio::Waker;
+
+use super::dialling::Reply;
+use super::lateness::Lateness;
+
+/// Names one session of a loop, and none that comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) index: usize,
+    pub(super) generation: u32,
+}
+
+/// What a loop is asked to do.
+pub(super) enum Command {
+    /// Begin a session with whoever dialled us, or over a connection that was dialled already.
+    Open(TcpStream, Option<(NodeId, Reply)>),
+    /// Connect to one of these addresses, the first that answers, and begin a session.
+    Dial(NodeId, Vec<SocketAddr>, Reply),
+    /// Look at what the handles of this session ask for.
+    Look(Ticket),
+}
+
+#[derive(Default)]
+struct Commands {
+    waiting: Vec<Command>,
+    /// The loop has ended: what comes is dropped.
+    closed: bool,
+}
+
+/// One loop, as other threads see it.
+pub(super) struct Lane {
+    commands: Mutex<Commands>,
+    waker: Waker,
+    /// Connections that are or will be driven by this loop.
+    pub(super) load: AtomicUsize,
+    pub(super) lateness: Lateness,
+    /// Memory of inboxes was given back while a session waited for it.
+    pub(super) memory_freed: AtomicBool,
+}
+
+impl Lane {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self {
+            commands: Mutex::default(),
+            waker,
+            load: AtomicUsize::new(0),
+            lateness: Lateness::default(),
+            memory_freed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn push(&self, command: Command) {
+        let mut commands = self.lock();
+        if commands.closed {
+            // Dropped after unlocking: a dial that it answers is told so.
+            drop(commands);
+            return drop(command);
+        }
+        commands.waiting.push(command);
+        let is_first = commands.waiting.len() == 1;
+        drop(commands);
+        if is_first {
+            self.wake();
+        }
+    }
+
+    /// Moves what waits into `to`, which is empty.
+    pub(super) fn take(&self, to: &mut Vec<Command>) {
+        std::mem::swap(&mut self.lock().waiting, to);
+    }
+
+    /// The loop has ended.
+    pub(super) fn close(&self) {
+        let mut commands = self.lock();
+        commands.closed = true;
+        let waiting = std::mem::take(&mut commands.waiting);
+        drop(commands);
+        drop(waiting);
+    }
+
+    pub(super) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("an event loop could not be woken: {error}");
+        }
+    }
+
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As the one who waits for memory.
+impl Wake for Lane {
+    fn wake(self: Arc<Self>) {
+        if !self.memory_freed.swap(true, Ordering::AcqRel) {
+            Lane::wake(&self);
+        }
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("load", &self.load)
+            .finish_non_exhaustive()
+    }
+}

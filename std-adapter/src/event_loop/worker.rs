@@ -1,0 +1,358 @@
+//! One loop: the thread that drives its share of the sessions.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::{io, mem};
+
+use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::hello::NodeId;
+use devp2p_core::rlpx::Entropy;
+use devp2p_core::time::{Instant, PollAt};
+use mio::{Events, Interest, Poll, Token};
+use zeroize::Zeroizing;
+
+use super::connecting::{Attempt, Connected};
+use super::connection::Connection;
+use super::deadlines::Deadlines;
+use super::dialling::Reply;
+use super::entry::{Entry, Turn};
+use super::lane::{Command, Lane, Ticket};
+use super::node::Common;
+use super::slots::{Slot, Slots};
+use super::tools::Tools;
+use crate::node::DialError;
+
+/// The waker's.
+const WOKEN: Token = Token(usize::MAX);
+/// Events taken from the poller at a time.
+const EVENTS: usize = 1024;
+
+pub(super) struct Worker {
+    poll: Poll,
+    common: Arc<Common>,
+    lane: Arc<Lane>,
+    /// The lane, as memory wakes it.
+    memory_waker: Waker,
+    tools: Tools,
+    slots: Slots,
+    deadlines: Deadlines,
+    /// Whose turn comes, each once.
+    queue: VecDeque<usize>,
+    /// Sessions that wait for memory which others hold.
+    starved: HashSet<usize>,
+    commands: Vec<Command>,
+    quits: bool,
+}
+
+impl Worker {
+    pub(super) fn poller() -> io::Result<(Poll, Arc<Lane>)> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), WOKEN)?;
+        Ok((poll, Arc::new(Lane::new(waker))))
+    }
+
+    pub(super) fn new(poll: Poll, lane: Arc<Lane>, common: Arc<Common>) -> Self {
+        let host = Arc::clone(&common.host);
+        Self {
+            poll,
+            memory_waker: Waker::from(Arc::clone(&lane)),
+            tools: Tools::new(host, Arc::clone(&lane), common.output_limit),
+            common,
+            lane,
+            slots: Slots::default(),
+            deadlines: Deadlines::default(),
+            queue: VecDeque::new(),
+            starved: HashSet::new(),
+            commands: Vec::new(),
+            quits: false,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.common.host.clock.now()
+    }
+
+    /// Drives sessions until the node shuts down and they have ended.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let timeout = match self.queue.is_empty() {
+                true => (self.deadlines.next()).and_then(|at| self.common.host.clock.until(at)),
+                false => Some(std::time::Duration::ZERO),
+            };
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("an event loop ends: {error}");
+                return;
+            }
+            for event in &events {
+                let Token(index) = event.token();
+                if let Some(Slot::Open(entry)) = self.slots.get_mut(index) {
+                    let hung_up = event.is_read_closed() || event.is_error();
+                    entry.on_ready(event.is_readable(), hung_up, event.is_writable());
+                }
+                self.enqueue(index);
+            }
+            self.take_commands();
+            self.take_deadlines();
+            if self.lane.memory_freed.swap(false, Ordering::AcqRel) {
+                for index in mem::take(&mut self.starved) {
+                    self.enqueue(index);
+                }
+            }
+            // One turn each: who wants another one waits for the others.
+            for _ in 0..self.queue.len() {
+                if let Some(index) = self.queue.pop_front() {
+                    self.turn(index);
+                }
+            }
+            if self.common.is_closing() && self.quit() {
+                return;
+            }
+        }
+    }
+
+    /// Its turn comes.
+    fn enqueue(&mut self, index: usize) {
+        let queued = match self.slots.get_mut(index) {
+            Some(Slot::Open(entry)) => &mut entry.queued,
+            Some(Slot::Connecting(connecting)) => &mut connecting.queued,
+            _ => return,
+        };
+        if !mem::replace(queued, true) {
+            self.queue.push_back(index);
+        }
+    }
+
+    fn take_commands(&mut self) {
+        let mut commands = mem::take(&mut self.commands);
+        self.lane.take(&mut commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Open(stream, dialled) => self.open(stream, dialled),
+                Command::Dial(id, addresses, reply) => self.dial(id, addresses, reply),
+                Command::Look(ticket) => {
+                    if let Some(entry) = self.slots.entry(ticket) {
+                        entry.look(&mut self.tools);
+                        self.enqueue(ticket.index);
+                    }
+                }
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn take_deadlines(&mut self) {
+        let now = self.now();
+        while let Some(at) = self.deadlines.next()
+            && let Some(index) = self.deadlines.take_due(now)
+        {
+            match self.slots.get_mut(index) {
+                Some(Slot::Open(entry)) => entry.place.taken(),
+                Some(Slot::Connecting(connecting)) => connecting.place.taken(),
+                _ => continue,
+            }
+            self.lane
+                .lateness
+                .record(now.saturating_since(at).as_micros());
+            self.enqueue(index);
+        }
+    }
+
+    // ---- Connections begin ----
+
+    fn dial(&mut self, id: NodeId, addresses: Vec<SocketAddr>, reply: Reply) {
+        let now = self.now();
+        let ticket = self.slots.reserve();
+        self.attempt(
+            ticket.index,
+            Attempt {
+                id,
+                reply,
+                addresses,
+                deadline: Attempt::deadline(now, self.common.dial_timeout),
+                timeout: self.common.dial_timeout,
+                failed: None,
+            },
+        );
+    }
+
+    /// Begins to connect to the next address of a dial.
+    fn attempt(&mut self, index: usize, attempt: Attempt) {
+        let (id, now) = (attempt.id, self.now());
+        if self.common.is_closing() {
+            // Its reply says so.
+            return self.give_up(index, id);
+        }
+        let Some(mut connecting) = attempt.connect(now) else {
+            return self.give_up(index, id);
+        };
+        let registry = self.poll.registry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut connecting.socket, Token(index), interest) {
+            connecting
+                .reply
+                .tell(Err(DialError::System(Arc::new(error))));
+            return self.give_up(index, id);
+        }
+        let until = PollAt::At(connecting.until);
+        self.deadlines.set(index, &mut connecting.place, until);
+        self.slots
+            .put(index, Slot::Connecting(Box::new(connecting)));
+    }
+
+    fn give_up(&mut self, index: usize, id: NodeId) {
+        self.common.admission.opened(Some(id));
+        self.leave(index);
+    }
+
+    /// Its index is free again.
+    fn leave(&mut self, index: usize) {
+        self.slots.release(index);
+        self.lane.load.fetch_sub(1, Ordering::Relaxed);
+        self.common.wake_listener();
+    }
+
+    /// A connection that others made.
+    fn open(&mut self, stream: TcpStream, dialled: Option<(NodeId, Reply)>) {
+        let ticket = self.slots.reserve();
+        let id = dialled.as_ref().map(|(id, _)| *id);
+        let mut socket = mio::net::TcpStream::from_std(stream);
+        let registry = self.poll.registry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut socket, Token(ticket.index), interest) {
+            log::error!("a connection could not be taken into an event loop: {error}");
+            if let Some((_, mut reply)) = dialled {
+                reply.tell(Err(DialError::System(Arc::new(error))));
+            }
+            self.common.admission.opened(id);
+            return self.leave(ticket.index);
+        }
+        self.begin(ticket, socket, dialled);
+    }
+
+    /// The socket is connected and registered: the handshake begins.
+    fn begin(
+        &mut self,
+        ticket: Ticket,
+        socket: mio::net::TcpStream,
+        dialled: Option<(NodeId, Reply)>,
+    ) {
+        let now = self.now();
+        let mut bytes = Zeroizing::new([0; Entropy::LENGTH]);
+        let random = getrandom::fill(&mut *bytes);
+        let remote = dialled.as_ref().map(|(id, _)| *id);
+        let entropy = Entropy::new(&bytes);
+        let mut connection = Connection::new(&self.common.host, remote, entropy, now);
+        if let Err(error) = random {
+            log::error!("no randomness from the system: {error}");
+            connection.handle_end(now, TransportError::Io);
+        }
+        if self.common.is_closing() {
+            let reason = devp2p_core::disconnect::DisconnectReason::CLIENT_QUITTING;
+            connection.close(now, CloseReason::Local(reason));
+        }
+        if let Err(error) = socket.set_nodelay(true) {
+            log::debug!("TCP_NODELAY was refused: {error}");
+        }
+        let entry = Entry::new(connection, socket, ticket, dialled);
+        self.slots.put(ticket.index, Slot::Open(Box::new(entry)));
+        self.enqueue(ticket.index);
+    }
+
+    // ---- Turns ----
+
+    fn turn(&mut self, index: usize) {
+        match self.slots.take(index) {
+            Slot::Free | Slot::Busy => {}
+            Slot::Open(mut entry) => {
+                entry.queued = false;
+                let turn = entry.turn(&mut self.tools, &self.common);
+                if turn == Turn::Over {
+                    self.deadlines.remove(index, &mut entry.place);
+                    // A closed descriptor leaves the poller by itself, but not on every system.
+                    let _ = self.poll.registry().deregister(entry.socket());
+                    drop(entry);
+                    return self.leave(index);
+                }
+                if let Turn::Until(at) = turn {
+                    self.deadlines.set(index, &mut entry.place, at);
+                }
+                let starves = entry.is_starved(&mut self.tools);
+                self.slots.put(index, Slot::Open(entry));
+                if turn == Turn::Again {
+                    self.enqueue(index);
+                } else if starves {
+                    self.wait_for_memory(index);
+                }
+            }
+            Slot::Connecting(mut connecting) => {
+                connecting.queued = false;
+                let mut failed = None;
+                match connecting.check(self.now(), &mut failed) {
+                    Connected::NotYet if !self.common.is_closing() => {
+                        let until = PollAt::At(connecting.until);
+                        self.deadlines.set(index, &mut connecting.place, until);
+                        self.slots.put(index, Slot::Connecting(connecting));
+                    }
+                    Connected::Yes => {
+                        self.deadlines.remove(index, &mut connecting.place);
+                        let ticket = self.slots.ticket(index);
+                        let connecting = *connecting;
+                        let dialled = Some((connecting.id, connecting.reply));
+                        self.begin(ticket, connecting.socket, dialled);
+                    }
+                    _ => {
+                        self.deadlines.remove(index, &mut connecting.place);
+                        let _ = self.poll.registry().deregister(&mut connecting.socket);
+                        self.attempt(index, connecting.next(failed));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has it looked at again when memory was given back, if all that there may be is held.
+    fn wait_for_memory(&mut self, index: usize) {
+        let memory = &self.common.host.memory;
+        let is_full = || memory.used().saturating_add(super::inbox::MESSAGE_COST) > memory.limit();
+        if !is_full() {
+            // Its own inbox is full: its handler decides when it goes on.
+            return;
+        }
+        memory.register(&self.memory_waker);
+        if is_full() {
+            self.starved.insert(index);
+        } else {
+            self.enqueue(index);
+        }
+    }
+
+    // ---- The end ----
+
+    /// Ends every session, once; whether all have ended.
+    fn quit(&mut self) -> bool {
+        if !mem::replace(&mut self.quits, true) {
+            let now = self.now();
+            for index in self.slots.indices() {
+                if let Some(Slot::Open(entry)) = self.slots.get_mut(index) {
+                    entry.quit(now);
+                }
+                self.enqueue(index);
+            }
+        }
+        // What came meanwhile finds the node closing.
+        self.take_commands();
+        self.slots.is_empty() && self.queue.is_empty()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.lane.close();
+    }
+}
