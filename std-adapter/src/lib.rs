@@ -20,6 +20,7 @@ mod hex;
 pub mod host;
 pub mod info;
 pub mod key_file;
+mod lead;
 mod link;
 pub mod memory;
 pub mod node;

@@ -26,7 +26,7 @@ use crate::host::Host;
 use crate::link::{Link, Sealer};
 use crate::peer::{Inner, PeerHandle};
 use crate::protocol::Protocol;
-use crate::receive::{Frames, Learn};
+use crate::receive::{Driver, Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::Transport;
@@ -217,7 +217,7 @@ impl Session {
         let mut frames = self.open(established, admit, live);
         if let Some(peer) = &live.peer {
             live.tasks.start(peer);
-            frames.run(peer);
+            frames = Driver::run(frames, peer);
         }
         frames.discard();
     }
@@ -334,6 +334,7 @@ impl Drop for Session {
         self.link
             .change(|peer, now| peer.handle_end(now, TransportError::Io));
         self.link.release_writer();
+        drop(self.link.lead.clear());
     }
 }
 
