@@ -10,7 +10,7 @@ mod writer;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ use writer::Kick;
 
 pub(crate) struct Link {
     pub(crate) host: Arc<Host>,
+    /// For the thread that writes.
+    this: Weak<Self>,
     /// Who reads from the transport.
     pub(crate) lead: Lead<Box<Driver>>,
     peer: Mutex<Peer<MAX_PROTOCOLS>>,
@@ -73,8 +75,9 @@ impl Link {
         writer: Box<dyn Write + Send>,
         closer: Box<dyn Closer>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             host,
+            this: Weak::clone(this),
             lead: Lead::default(),
             lead_timer: OnceLock::new(),
             peer: Mutex::new(peer),
@@ -166,7 +169,7 @@ impl Link {
         if let Some(closer) = closer {
             closer.close();
             self.progress.close(reason);
-            self.kick();
+            self.kick.end();
         }
     }
 

@@ -1,7 +1,9 @@
-//! The thread that writes when no subprotocol does, and what it is told.
+//! The thread that writes when no subprotocol does: control messages, and what others left. It is there while it has work.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use devp2p_core::lifecycle::State;
@@ -16,6 +18,9 @@ const HELLO_WAIT: Duration = Duration::from_secs(2);
 /// How often the thread looks after bytes that a burst left in the output: what no one wrote since it last looked, it writes.
 const WATCH: Duration = Duration::from_micros(200);
 
+/// How long the thread stays without work: longer than those pauses that are part of a conversation.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// How the thread is told of work.
 #[derive(Debug, Default)]
 pub(super) struct Kick {
@@ -29,6 +34,11 @@ struct Told {
     work: bool,
     /// A burst has begun, which leaves bytes in the output.
     watch: bool,
+    /// The thread looks at all this again before it ends.
+    runs: bool,
+    /// Nothing will ever be sent again.
+    ended: bool,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What a wait ended with.
@@ -40,27 +50,46 @@ enum Woken {
 }
 
 impl Kick {
-    fn tell(&self, set: impl FnOnce(&mut Told) -> bool) {
-        if !set(&mut lock(&self.told)) {
+    /// Whether there was nothing to do and nobody at it: then the thread must be started.
+    #[must_use]
+    fn tell(&self, can_start: bool, set: impl FnOnce(&mut Told)) -> bool {
+        let mut told = lock(&self.told);
+        let is_told = told.work || told.watch;
+        set(&mut told);
+        if !told.runs {
+            told.runs = can_start && !told.ended;
+            return told.runs;
+        }
+        drop(told);
+        if !is_told {
             self.changed.notify_one();
         }
+        false
+    }
+
+    /// Nothing will be sent any more.
+    pub(super) fn end(&self) {
+        lock(&self.told).ended = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether there is nothing more to do; then the next one who has something starts the thread.
+    fn retire(&self) -> bool {
+        let mut told = lock(&self.told);
+        told.runs = told.work || told.watch;
+        !told.runs
     }
 
     /// Waits to be told, or until `until`.
-    fn wait(&self, until: Option<Instant>) -> Woken {
+    fn wait(&self, until: Instant) -> Woken {
         let mut told = lock(&self.told);
         loop {
-            if mem::take(&mut told.work) {
+            if mem::take(&mut told.work) || told.ended {
                 return Woken::Work;
             }
             if mem::take(&mut told.watch) {
                 return Woken::Watch;
             }
-            let Some(until) = until else {
-                let woken = self.changed.wait(told);
-                told = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Woken::Late;
@@ -74,25 +103,61 @@ impl Kick {
 impl Link {
     /// Has the writer thread send what there is to send.
     pub(crate) fn kick(&self) {
-        self.kick
-            .tell(|told| mem::replace(&mut told.work, true) || told.watch);
+        if self.kick.tell(self.can_send(), |told| told.work = true) {
+            self.start_writer();
+        }
     }
 
     /// Has the writer thread look after the bytes that a burst leaves in the output.
     pub(super) fn watch_burst(&self) {
-        self.kick
-            .tell(|told| mem::replace(&mut told.watch, true) || told.work);
+        if self.kick.tell(self.can_send(), |told| told.watch = true) {
+            self.start_writer();
+        }
     }
 
-    /// Sends control messages and what others left, until the session is closed. A Hello that waits for the remote's does
-    /// so for [`HELLO_WAIT`].
-    pub(crate) fn run_writer(&self) {
+    fn start_writer(&self) {
+        // Whoever calls holds it.
+        let Some(link) = self.this.upgrade() else {
+            return;
+        };
+        let thread = thread::Builder::new()
+            .name("devp2p-write".to_owned())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| link.run_writer())).is_err() {
+                    log::error!("the writer of a transport panicked");
+                    lock(&link.kick.told).runs = false;
+                    link.on_write_failed();
+                }
+            });
+        match thread {
+            // The one before it has ended, or does nothing more.
+            Ok(thread) => lock(&self.kick.told).thread = Some(thread),
+            Err(error) => {
+                log::error!("no thread for a session: {error}");
+                lock(&self.kick.told).runs = false;
+                self.on_write_failed();
+            }
+        }
+    }
+
+    /// Waits for the end of the writer thread of a closed session.
+    pub(crate) fn join_writer(&self) {
+        let thread = lock(&self.kick.told).thread.take();
+        if let Some(thread) = thread {
+            // A panic was caught in there.
+            let _ = thread.join();
+        }
+    }
+
+    /// Sends control messages and what others left, until there is nothing to do. A Hello that waits for the remote's does so
+    /// for [`HELLO_WAIT`].
+    fn run_writer(&self) {
         let hello_at = Instant::now() + HELLO_WAIT;
         let mut watching = false;
         loop {
             let until = match self.is_offered() {
-                false => Some(hello_at),
-                true => watching.then(|| Instant::now() + WATCH),
+                false => hello_at,
+                true => Instant::now() + if watching { WATCH } else { LINGER },
             };
             match self.kick.wait(until) {
                 Woken::Work => {}
@@ -109,7 +174,11 @@ impl Link {
                     Rest::Moves => continue,
                     Rest::Lies => {}
                 },
-                Woken::Late => self.offer(Vec::new()),
+                Woken::Late if !self.is_offered() => self.offer(Vec::new()),
+                Woken::Late => match self.kick.retire() {
+                    true => return,
+                    false => continue,
+                },
             }
             self.seal_control();
             self.drain(usize::MAX);
@@ -121,6 +190,7 @@ impl Link {
                 self.change(|peer, _| peer.wants_half_close());
             }
             if self.with_peer(Peer::state) == State::Closed {
+                lock(&self.kick.told).runs = false;
                 return;
             }
         }

@@ -203,6 +203,7 @@ fn a_closing_session_whose_remote_says_nothing_lets_its_readers_go() {
     let (our_end, their_end) = tcp();
     let running = [dial(&client, our_end, &server), accept(&server, their_end)];
     their_control.run(|_| ());
+    control.run(|_| ());
     let heard = control.start(|s| s.read().map(|message| message.code));
     // The remote's threads all stand: its only reader is elsewhere, and its writer has nothing to say.
     let (go_on, elsewhere) = channel::<()>();
