@@ -1,8 +1,9 @@
 //! The shared middle of a session: peer, sealer, output and transport, each under its own lock.
 //!
 //! Locks are taken in this order: a subprotocol's turn, the sealer, the socket, the output, the peer, and last those of
-//! queues, timer and kick, which are held for a moment each. No closure of the user runs under any. Only the socket's is held
-//! while a thread blocks, in a write to the transport, and others only try to take it; wakers only unpark threads.
+//! queues, lead, timer and kick, which are held for a moment each. No closure of the user runs under any. Only the socket's is
+//! held while a thread blocks, in a write to the transport, and others only try to take it; wakers only unpark threads. Who
+//! reads from the transport owns what that takes, and holds no lock while it blocks: see [`lead`](crate::lead).
 
 mod output;
 mod write;

@@ -203,6 +203,7 @@ impl Session {
     }
 
     /// The handshake in a thread of its own, whose deep stack goes with it: this thread lives as long as the session.
+    #[inline(never)]
     fn handshake_apart(&mut self) -> Option<Established> {
         let ended = thread::scope(|scope| {
             let handshake = thread::Builder::new()
@@ -266,13 +267,14 @@ impl Session {
         }
     }
 
-    /// Admission and Hello: sets the peer if it is active then.
+    /// Admission and Hello: sets the peer if it is active then. Apart from its caller, which stays for the whole session.
+    #[inline(never)]
     fn open(
         &mut self,
         established: Established,
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
         live: &mut Live,
-    ) -> Frames {
+    ) -> Box<Frames> {
         let link = &self.link;
         let id = established.remote;
         let secrets = established.secrets;
@@ -290,7 +292,7 @@ impl Session {
 
         let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
         let receive = ReceiveHalf::new(secrets.ingress);
-        let mut frames = Frames::new(Arc::clone(link), reader, keys, receive);
+        let mut frames = Box::new(Frames::new(Arc::clone(link), reader, keys, receive));
         let Some(hello) = frames.receive_hello(self.learn.take()) else {
             return frames;
         };

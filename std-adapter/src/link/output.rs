@@ -62,9 +62,10 @@ pub(super) struct Output {
     draining: bool,
     /// When that last happened; nothing once a thread waited for an answer since.
     drained_at: Option<Instant>,
-    /// Whether the writer thread looks after these bytes, and what it found when it last did: bytes sealed and taken.
+    /// Whether the writer thread looks after these bytes, and how many were sealed in all when it last did.
     watched: bool,
-    seen: (u64, u64),
+    seen: u64,
+    sealed_at: Instant,
 }
 
 /// What follows from sealing a message.
@@ -83,13 +84,14 @@ pub(super) enum Rest {
     None,
     /// Bytes come and go.
     Moves,
-    /// Bytes lie there that nobody took since the last look.
+    /// Bytes lie there, and nothing has followed them.
     Lies,
 }
 
 impl Output {
     /// A lone message goes out at once; those of a burst gather until they are worth a write.
     fn next(&mut self, now: Instant) -> Next {
+        self.sealed_at = now;
         let since = self.drained_at.map(|at| now.saturating_since(at));
         let burst = since.is_some_and(|since| since < BURST);
         let many = self.bytes.len() >= CORK;
@@ -102,13 +104,13 @@ impl Output {
         }
     }
 
-    fn look_after(&mut self) -> Rest {
-        let now = (self.sealed, self.sealed - self.bytes.len() as u64);
-        let before = mem::replace(&mut self.seen, now);
+    /// What the writer thread finds at `now`.
+    fn look_after(&mut self, now: Instant) -> Rest {
+        let news = mem::replace(&mut self.seen, self.sealed) != self.sealed;
         let rest = match self.bytes.is_empty() {
-            true if now.0 == before.0 => Rest::None,
+            true if !news => Rest::None,
             false if self.draining => Rest::None,
-            false if now.1 == before.1 => Rest::Lies,
+            false if now.saturating_since(self.sealed_at) >= BURST => Rest::Lies,
             _ => Rest::Moves,
         };
         self.watched = rest != Rest::None;
@@ -218,7 +220,7 @@ impl Link {
     /// Looks after the bytes that a burst left; what is not needed any more when it is over is given back.
     pub(super) fn look_after_rest(&self) -> Rest {
         let mut output = lock(&self.output);
-        let rest = output.look_after();
+        let rest = output.look_after(self.now());
         if rest == Rest::None && output.bytes.is_empty() {
             output.bytes.shrink_to(KEPT_OUTPUT);
             drop(output);

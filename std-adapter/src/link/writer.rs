@@ -15,8 +15,8 @@ use super::{Link, lock};
 /// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
 const HELLO_WAIT: Duration = Duration::from_secs(2);
 
-/// How often the thread looks after bytes that a burst left in the output: what no one wrote since it last looked, it writes.
-const WATCH: Duration = Duration::from_micros(200);
+/// How often the thread looks after the bytes that a burst leaves in the output: once nothing follows them, it writes them.
+const WATCH: Duration = Duration::from_micros(400);
 
 /// How long the thread stays without work: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
@@ -77,6 +77,10 @@ impl Kick {
     fn retire(&self) -> bool {
         let mut told = lock(&self.told);
         told.runs = told.work || told.watch;
+        if !told.runs {
+            // A thread that can be joined keeps its stack.
+            told.thread = None;
+        }
         !told.runs
     }
 
@@ -163,7 +167,6 @@ impl Link {
                 Woken::Work => {}
                 Woken::Watch => {
                     watching = true;
-                    self.look_after_rest();
                     continue;
                 }
                 Woken::Late if watching => match self.look_after_rest() {

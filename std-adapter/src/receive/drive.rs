@@ -18,7 +18,7 @@ use crate::queue::{Queue, Queued, Queues};
 
 /// What reads the frames of an active session into its inboxes.
 pub(crate) struct Driver {
-    frames: Frames,
+    frames: Box<Frames>,
     inboxes: Queues<Told>,
     shared: SharedCapabilities<MAX_PROTOCOLS>,
 }
@@ -37,7 +37,7 @@ enum Pumped {
 }
 
 impl Driver {
-    fn new(frames: Frames, peer: &PeerHandle) -> Self {
+    fn new(frames: Box<Frames>, peer: &PeerHandle) -> Self {
         let link = &frames.link;
         Self {
             shared: link.with_peer(|peer| peer.shared().clone()),
@@ -66,7 +66,7 @@ impl Driver {
             keys,
             receive,
             ..
-        } = &mut self.frames;
+        } = &mut *self.frames;
         let link = Arc::clone(link);
         if link.close_reason().is_some() {
             return Pumped::Over;
@@ -83,7 +83,7 @@ impl Driver {
         }
         let Frames {
             receive, buffer, ..
-        } = &mut self.frames;
+        } = &mut *self.frames;
         let (n, status) = receive.handle(
             &keys,
             link.now(),
@@ -133,7 +133,7 @@ impl Driver {
     }
 
     /// The session's own thread: reads while nobody waits for a message, until the session closes or the stream ends.
-    pub(crate) fn run(frames: Frames, peer: &PeerHandle) -> Frames {
+    pub(crate) fn run(frames: Box<Frames>, peer: &PeerHandle) -> Box<Frames> {
         let mut driver = Box::new(Self::new(frames, peer));
         let link = Arc::clone(&driver.frames.link);
         let can_leave = driver.slice(true);
