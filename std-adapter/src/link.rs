@@ -5,6 +5,7 @@
 //! held while a thread blocks, in a write to the transport, and others only try to take it; wakers only unpark threads. Who
 //! reads from the transport owns what that takes, and holds no lock while it blocks: see [`lead`](crate::lead).
 
+mod burst;
 mod output;
 mod write;
 mod writer;

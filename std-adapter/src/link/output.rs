@@ -12,8 +12,8 @@ use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
 use devp2p_core::rlpx::FrameKeys;
 use devp2p_core::rlpx::transmit::{HEADER_LENGTH, TransmitHalf, frame_length};
-use devp2p_core::time::{Duration, Instant};
 
+use super::burst::{Burst, Level, Next, Rest};
 use super::{Link, lock};
 use crate::host::MAX_PROTOCOLS;
 use crate::queue::Queue;
@@ -24,15 +24,6 @@ pub(super) const OUTPUT_LIMIT: usize = 1024 * 1024;
 
 /// Room that an idle session keeps for output.
 const KEPT_OUTPUT: usize = 4 * 1024;
-
-/// Sealed bytes that a burst leaves in the output before its writer puts them on the wire: many small messages in one write.
-const CORK: usize = 32 * 1024;
-
-/// A message that follows the last write to the wire so closely is one of a burst.
-const BURST: Duration = Duration::from_micros(20);
-
-/// Room for output is kept while large writes follow each other so closely.
-const BUSY: Duration = Duration::from_millis(10);
 
 /// Cipher and MAC of what we send. Whoever holds its lock and the write token is the one writer.
 pub(crate) struct Sealer {
@@ -60,61 +51,17 @@ pub(super) struct Output {
     pub(super) sealed: u64,
     /// A thread is writing to the wire, and looks here again when it has done.
     draining: bool,
-    /// When that last happened; nothing once a thread waited for an answer since.
-    drained_at: Option<Instant>,
-    /// Whether the writer thread looks after these bytes, and how many were sealed in all when it last did.
-    watched: bool,
-    seen: u64,
-    sealed_at: Instant,
-}
-
-/// What follows from sealing a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Next {
-    /// The one who sealed it writes; else someone does who is at it, or who looks after the burst.
-    pub(super) drain: bool,
-    /// The writer thread must be told to look after a burst.
-    pub(super) watch: bool,
-}
-
-/// What the writer thread finds of a burst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// Nothing more comes, or another thread is at it: there is nothing to look after.
-    None,
-    /// Bytes come and go.
-    Moves,
-    /// Bytes lie there, and nothing has followed them.
-    Lies,
+    burst: Burst,
 }
 
 impl Output {
-    /// A lone message goes out at once; those of a burst gather until they are worth a write.
-    fn next(&mut self, now: Instant) -> Next {
-        self.sealed_at = now;
-        let since = self.drained_at.map(|at| now.saturating_since(at));
-        let burst = since.is_some_and(|since| since < BURST);
-        let many = self.bytes.len() >= CORK;
-        let drain = !self.draining && (!burst || many);
-        let gathers = !self.draining && !drain;
-        let goes_on = many && since.is_some_and(|since| since < BUSY);
-        Next {
-            drain,
-            watch: (gathers || goes_on) && !mem::replace(&mut self.watched, true),
+    fn level(&self, newest: usize) -> Level {
+        Level {
+            waiting: self.bytes.len(),
+            newest,
+            sealed: self.sealed,
+            draining: self.draining,
         }
-    }
-
-    /// What the writer thread finds at `now`.
-    fn look_after(&mut self, now: Instant) -> Rest {
-        let news = mem::replace(&mut self.seen, self.sealed) != self.sealed;
-        let rest = match self.bytes.is_empty() {
-            true if !news => Rest::None,
-            false if self.draining => Rest::None,
-            false if now.saturating_since(self.sealed_at) >= BURST => Rest::Lies,
-            _ => Rest::Moves,
-        };
-        self.watched = rest != Rest::None;
-        rest
     }
 }
 
@@ -206,7 +153,10 @@ impl Link {
         // Under the output's lock, so that nobody reports bytes as taken before they were reported as sealed.
         let now = self.now();
         let next = match may_gather {
-            true => output.next(now),
+            true => {
+                let level = output.level(frame.len());
+                output.burst.on_sealed(now, level)
+            }
             false => Next::default(),
         };
         if output.bytes.len() >= OUTPUT_LIMIT {
@@ -220,7 +170,8 @@ impl Link {
     /// Looks after the bytes that a burst left; what is not needed any more when it is over is given back.
     pub(super) fn look_after_rest(&self) -> Rest {
         let mut output = lock(&self.output);
-        let rest = output.look_after(self.now());
+        let level = output.level(0);
+        let rest = output.burst.look(self.now(), level);
         if rest == Rest::None && output.bytes.is_empty() {
             output.bytes.shrink_to(KEPT_OUTPUT);
             drop(output);
@@ -236,7 +187,7 @@ impl Link {
     pub(crate) fn before_wait(&self, may_block: bool) {
         scratch::rest();
         let mut output = lock(&self.output);
-        output.drained_at = None;
+        output.burst.on_wait();
         let lies = !output.bytes.is_empty() && !output.draining;
         drop(output);
         match lies {
@@ -285,7 +236,10 @@ impl Link {
             bytes.clear();
             mem::swap(&mut output.bytes, bytes);
             self.full.store(false, Ordering::Release);
-            (output.watched, self.lock_peer().take_room_waiter())
+            (
+                output.burst.is_watched(),
+                self.lock_peer().take_room_waiter(),
+            )
         };
         room.into_iter().for_each(Waker::wake);
         let writer = writer.as_mut().ok_or(ErrorKind::NotConnected)?;
@@ -305,7 +259,7 @@ impl Link {
         }
         bytes.clear();
         let mut output = lock(&self.output);
-        output.drained_at = Some(self.now());
+        output.burst.on_written(self.now());
         drop(output);
         // In a burst the room is needed again at once; who looks after it gives it back.
         if !burst {

@@ -10,7 +10,8 @@ use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_core::rlp;
 use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 
-use super::output::{Next, OUTPUT_LIMIT};
+use super::burst::Next;
+use super::output::OUTPUT_LIMIT;
 use super::{Link, lock};
 use crate::block::block_until;
 use crate::scratch::{self, Frame};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::Peer;
 
-use super::output::Rest;
+use super::burst::Rest;
 use super::{Link, lock};
 
 /// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
