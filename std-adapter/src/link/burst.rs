@@ -211,9 +211,9 @@ mod tests {
         let mut bench = Bench::default();
         bench.seal(0);
         assert_eq!(bench.seal(1), FIRST_TO_STAY);
-        assert_eq!(bench.look(10), Rest::Moves);
-        assert_eq!(bench.look(10), Rest::Lies, "nothing has followed");
-        bench.seal(10);
+        assert_eq!(bench.look(5), Rest::Moves);
+        assert_eq!(bench.look(5), Rest::Lies, "nothing has followed");
+        assert_eq!(bench.seal(5), STAYS);
         assert_eq!(bench.look(400), Rest::Lies, "it is too old");
         bench.waiting = 0;
         assert_eq!(bench.look(400), Rest::None);
