@@ -97,9 +97,14 @@ impl Events {
         }
     }
 
+    /// Whether anyone listens to events of messages.
+    pub(crate) fn wants_messages(&self) -> bool {
+        self.message_count.load(Ordering::Relaxed) > 0
+    }
+
     /// Sends what `event` makes of a message, if anyone listens to those.
     pub(crate) fn send_message(&self, event: impl FnOnce() -> PeerEvent) {
-        if self.message_count.load(Ordering::Relaxed) > 0 {
+        if self.wants_messages() {
             self.send_to(event(), |subscriber| subscriber.messages);
         }
     }

@@ -8,7 +8,6 @@ use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 
-use crate::block::{block_on, block_until};
 use crate::counters::Traffic;
 use crate::events::PeerEvent;
 use crate::link::{Link, Written};
@@ -114,14 +113,16 @@ impl Subprotocol {
 
     // ---- Reading ----
 
-    /// Waits for the next message.
+    /// Waits for the next message. Meanwhile this thread may read from the transport for the whole session.
     ///
     /// # Errors
     /// [`ReadError::Closed`] at the end; [`ReadError::Oversize`] in place of a message that was too large.
     pub fn read(&mut self) -> Result<Message, ReadError> {
-        let queue = self.queue();
-        let next = block_on(|cx| queue.poll_next(Some(cx)));
-        self.message(next.map_err(ReadError::Closed)?)
+        loop {
+            if let Some(next) = self.writer.link().next(self.writer.index, None) {
+                return self.message(next.map_err(ReadError::Closed)?);
+            }
+        }
     }
 
     /// Waits for the next message, at most `timeout`: then `None`.
@@ -129,9 +130,8 @@ impl Subprotocol {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, ReadError> {
-        let queue = self.queue();
         let deadline = Instant::now().checked_add(timeout);
-        match block_until(deadline, |cx| queue.poll_next(Some(cx))) {
+        match self.writer.link().next(self.writer.index, deadline) {
             Some(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
             None => Ok(None),
         }
@@ -279,6 +279,10 @@ pub struct Writer {
 impl Writer {
     /// Writes one message: waits for the write token and for room, seals, and puts it on the wire unless another thread is
     /// doing so. `Ok` means sealed, in order; [`flush`](Self::flush) waits for the wire.
+    ///
+    /// A message that follows another within 20 us is kept to go out with the next ones in one write: when those are 32 KiB or
+    /// the first of them 0.2 ms old, when a subprotocol waits for a message or flushes, else when nothing follows for about
+    /// 0.4 ms.
     ///
     /// # Errors
     /// [`WriteError::Closed`], [`WriteError::InvalidCode`] or [`WriteError::TooLarge`]: the message was not sent.

@@ -1,16 +1,20 @@
 //! The shared middle of a session: peer, sealer, output and transport, each under its own lock.
 //!
 //! Locks are taken in this order: a subprotocol's turn, the sealer, the socket, the output, the peer, and last those of
-//! queues, timer and kick, which are held for a moment each. No closure of the user runs under any. Only the socket's is held
-//! while a thread blocks, in a write to the transport, and others only try to take it; wakers only unpark threads.
+//! queues, lead, timer and kick, which are held for a moment each. No closure of the user runs under any. Only the socket's is
+//! held while a thread blocks, in a write to the transport, and others only try to take it; wakers only unpark threads. Who
+//! reads from the transport owns what that takes, and holds no lock while it blocks: see [`lead`](crate::lead).
 
+mod burst;
 mod output;
 mod write;
+mod writer;
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use devp2p_core::config::Local;
 use devp2p_core::disconnect::DisconnectReason;
@@ -20,10 +24,12 @@ use devp2p_core::peer::Peer;
 use devp2p_core::time::{Instant, PollAt};
 
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::lead::Lead;
 use crate::offer::Offer;
 use crate::progress::Progress;
 use crate::protocol::Protocol;
 use crate::queue::Queue;
+use crate::receive::Driver;
 use crate::timer::{Target, TimerId};
 use crate::transport::Closer;
 use crate::turn::Turns;
@@ -31,25 +37,38 @@ use crate::turn::Turns;
 pub(crate) use output::Sealer;
 use output::{Output, Socket};
 pub(crate) use write::Written;
+use writer::Kick;
 
 pub(crate) struct Link {
     pub(crate) host: Arc<Host>,
+    /// For the thread that writes.
+    this: Weak<Self>,
+    /// Who reads from the transport.
+    pub(crate) lead: Lead<Box<Driver>>,
     peer: Mutex<Peer<MAX_PROTOCOLS>>,
     sealer: Mutex<Option<Sealer>>,
     output: Mutex<Output>,
+    /// Whether the output takes no more frames; changed under its lock.
+    full: AtomicBool,
     socket: Mutex<Socket>,
     /// Given up when the session is closed, so that handles that outlive it keep no descriptor.
     closer: Mutex<Option<Box<dyn Closer>>>,
     /// Until this is set, our Hello waits for the remote's.
     offer: OnceLock<Offer>,
     timer: OnceLock<TimerId>,
+    /// Calls when nobody has read for too long.
+    lead_timer: OnceLock<TimerId>,
+    /// The deadline that the timekeeper was told, in microseconds; changed under the peer's lock.
+    armed: AtomicU64,
     progress: Progress,
     /// Whether a Disconnect could be sent: there are keys to seal it with, and the transport still takes bytes.
     can_send: AtomicBool,
     queues_closed: AtomicBool,
-    kicked: Mutex<bool>,
-    kick: Condvar,
+    kick: Kick,
 }
+
+/// No deadline, as [`Link::armed`] has it.
+const NEVER: u64 = u64::MAX;
 
 impl Link {
     pub(crate) fn new(
@@ -58,20 +77,24 @@ impl Link {
         writer: Box<dyn Write + Send>,
         closer: Box<dyn Closer>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             host,
+            this: Weak::clone(this),
+            lead: Lead::default(),
+            lead_timer: OnceLock::new(),
             peer: Mutex::new(peer),
             sealer: Mutex::new(None),
             output: Mutex::new(Output::default()),
+            full: AtomicBool::new(false),
             socket: Mutex::new(Socket::new(writer)),
             closer: Mutex::new(Some(closer)),
             offer: OnceLock::new(),
             timer: OnceLock::new(),
+            armed: AtomicU64::new(NEVER),
             progress: Progress::default(),
             can_send: AtomicBool::new(false),
             queues_closed: AtomicBool::new(false),
-            kicked: Mutex::new(false),
-            kick: Condvar::new(),
+            kick: Kick::default(),
         })
     }
 
@@ -99,7 +122,7 @@ impl Link {
         result
     }
 
-    fn settle(&self, mut peer: MutexGuard<'_, Peer<MAX_PROTOCOLS>>) {
+    pub(super) fn settle(&self, mut peer: MutexGuard<'_, Peer<MAX_PROTOCOLS>>) {
         let first = peer.next_wake();
         let mut more = Vec::new();
         if first.is_some() {
@@ -108,15 +131,13 @@ impl Link {
         let state = peer.state();
         let reason = peer.close_reason();
         let sends = (peer.wants_to_send() && !self.holds_hello(&peer)) || peer.may_half_close();
-        if let Some(timer) = self.timer.get() {
-            // Before unlocking: else a deadline could be overwritten by one that another thread computed earlier.
-            self.host.timekeeper.set(timer, peer.poll_at());
-        }
+        self.arm(peer.poll_at());
         drop(peer);
         first.into_iter().chain(more).for_each(Waker::wake);
         if let Some(reason) = reason {
             if !self.queues_closed.swap(true, Ordering::AcqRel) {
                 self.queues().iter().for_each(|queue| queue.close(reason));
+                self.lead.want();
             }
             if state == State::Closed {
                 self.end(reason);
@@ -127,13 +148,30 @@ impl Link {
         }
     }
 
+    /// Tells the timekeeper of a deadline that is earlier than the one it knows. A later one it finds out when it calls.
+    /// Under the peer's lock: else a deadline could be overtaken by one that another thread computed earlier.
+    fn arm(&self, at: PollAt) {
+        let Some(timer) = self.timer.get() else {
+            return;
+        };
+        let micros = match at {
+            PollAt::Now => 0,
+            PollAt::At(at) => at.as_micros(),
+            PollAt::Idle => NEVER,
+        };
+        if micros < self.armed.load(Ordering::Relaxed) {
+            self.armed.store(micros, Ordering::Relaxed);
+            self.host.timekeeper.set(timer, at);
+        }
+    }
+
     /// The session is closed: whatever blocks on the transport returns, and whoever waits for the end is told.
     fn end(&self, reason: CloseReason) {
         let closer = lock(&self.closer).take();
         if let Some(closer) = closer {
             closer.close();
             self.progress.close(reason);
-            self.kick();
+            self.kick.end();
         }
     }
 
@@ -159,13 +197,34 @@ impl Link {
             .timekeeper
             .register(Arc::clone(self) as Arc<dyn Target>);
         let _ = self.timer.set(timer);
+        let lead_timer = self
+            .host
+            .timekeeper
+            .register(Arc::new(LeadTimer(Arc::clone(self))));
+        let _ = self.lead_timer.set(lead_timer);
         self.change(|_, _| ());
     }
 
     pub(crate) fn stop_timer(&self) {
-        if let Some(timer) = self.timer.get() {
-            self.host.timekeeper.unregister(timer);
+        for timer in [&self.timer, &self.lead_timer] {
+            if let Some(timer) = timer.get() {
+                self.host.timekeeper.unregister(timer);
+            }
         }
+    }
+
+    /// Has the background thread read from `at` on, if nobody else does then.
+    pub(crate) fn look_after_lead(&self, at: Instant) {
+        if let Some(timer) = self.lead_timer.get() {
+            self.host.timekeeper.set(timer, PollAt::At(at));
+        }
+    }
+
+    /// Limits each read of the transport; false if it cannot do that.
+    pub(crate) fn limit_reads(&self, limit: Option<Duration>) -> bool {
+        lock(&self.closer)
+            .as_ref()
+            .is_some_and(|closer| closer.limit_reads(limit))
     }
 
     /// The keys are there: our Hello goes out, or in its place why the remote is not admitted.
@@ -249,9 +308,21 @@ impl Link {
 
 impl Target for Link {
     fn on_timer(&self, now: Instant) -> PollAt {
-        // The change sets the timer itself.
-        self.change(|peer, _| peer.handle_timeout(now));
+        // The change sets the timer itself, which knows of no deadline now.
+        self.change(|peer, _| {
+            self.armed.store(NEVER, Ordering::Relaxed);
+            peer.handle_timeout(now);
+        });
         PollAt::Idle
+    }
+}
+
+/// Has the background thread read when nobody does.
+struct LeadTimer(Arc<Link>);
+
+impl Target for LeadTimer {
+    fn on_timer(&self, now: Instant) -> PollAt {
+        self.0.lead.on_timeout(now)
     }
 }
 

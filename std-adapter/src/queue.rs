@@ -88,6 +88,17 @@ impl Queue {
         self.wake_receiver();
     }
 
+    /// Wakes the reader, if one waits and there is nothing to read; whether that is so.
+    pub(crate) fn wake_waiting_reader(&self) -> bool {
+        let mut state = self.lock();
+        let reader = match state.messages.is_empty() {
+            true => state.reader.take(),
+            false => None,
+        };
+        drop(state);
+        reader.map(Waker::wake).is_some()
+    }
+
     /// Wakes the receiver when a message was taken, or when it should look again.
     pub(crate) fn wait_for_room(&self, waker: &Waker) {
         self.lock().room = Some(waker.clone());
@@ -113,9 +124,43 @@ pub(crate) trait Observer: Send {
 /// The inboxes of one session, as its receiver fills them.
 #[derive(Debug)]
 pub(crate) struct Queues<O> {
-    pub(crate) queues: Arc<[Queue]>,
-    pub(crate) memory: Arc<MemoryCap>,
-    pub(crate) observer: O,
+    queues: Arc<[Queue]>,
+    memory: Arc<MemoryCap>,
+    observer: O,
+    /// Bit `i`: subprotocol `i` got a message since its reader was last woken.
+    filled: u32,
+    has_woken: bool,
+}
+
+impl<O> Queues<O> {
+    pub(crate) fn new(queues: Arc<[Queue]>, memory: Arc<MemoryCap>, observer: O) -> Self {
+        Self {
+            queues,
+            memory,
+            observer,
+            filled: 0,
+            has_woken: false,
+        }
+    }
+
+    /// Wakes the readers of what was committed since the last call: once for many messages.
+    pub(crate) fn wake_readers(&mut self) {
+        self.has_woken = false;
+        let mut filled = std::mem::take(&mut self.filled);
+        while filled != 0 {
+            let index = filled.trailing_zeros();
+            filled &= filled - 1;
+            if let Some(queue) = self.queues.get(index as usize) {
+                let reader = queue.lock().reader.take();
+                self.has_woken |= reader.map(Waker::wake).is_some();
+            }
+        }
+    }
+
+    /// Whether the last call of [`wake_readers`](Self::wake_readers) found a reader that waited.
+    pub(crate) fn has_woken(&self) -> bool {
+        self.has_woken
+    }
 }
 
 /// The message that is arriving. It grows with the bytes that arrive: a length is only the peer's word.
@@ -213,9 +258,8 @@ impl<O: Observer> Inboxes for Queues<O> {
         }
         state.bytes += message.payload.as_ref().map_or(0, Vec::len);
         state.messages.push_back(message);
-        let reader = state.reader.take();
         drop(state);
-        reader.into_iter().for_each(Waker::wake);
+        self.filled |= 1 << subprotocol;
     }
 
     fn abort(&mut self, slot: OpenSlot) {

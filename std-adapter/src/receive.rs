@@ -1,27 +1,29 @@
 //! The receiving direction of a session: from the transport into the inboxes.
 
-use std::io::{self, Read};
+mod drive;
+
+use std::io::{ErrorKind, Read};
 use std::ops::Range;
 use std::sync::Arc;
-use std::task::Poll;
 
 use devp2p_core::code::WireCode;
 use devp2p_core::disconnect;
-use devp2p_core::error::{CloseReason, TransportError, Violation};
+use devp2p_core::error::{TransportError, Violation};
 use devp2p_core::hello::Hello;
 use devp2p_core::inbox::Meta;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Peer};
 use devp2p_core::rlpx::FrameKeys;
-use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf, Status};
+use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf};
 
-use crate::block::block_on;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::link::Link;
 use crate::peer::{HelloText, PeerHandle};
 use crate::protocol::Protocol;
-use crate::queue::{Observer, OpenSlot, Queues};
+use crate::queue::{Observer, OpenSlot};
+
+pub(crate) use drive::Driver;
 
 /// Bytes read from the transport at a time while much arrives.
 const READ_BUFFER: usize = 64 * 1024;
@@ -53,8 +55,8 @@ impl ReadBuffer {
         &mut self.bytes[self.unread.clone()]
     }
 
-    /// Reads more bytes, once all are consumed.
-    fn fill(&mut self, reader: &mut dyn Read) -> Result<(), TransportError> {
+    /// Reads more bytes, once all are consumed; false if none came within the transport's limit.
+    fn fill(&mut self, reader: &mut dyn Read) -> Result<bool, TransportError> {
         if self.last == self.bytes.len() {
             self.bytes.resize(READ_BUFFER, 0);
         } else if self.small_reads >= SMALL_READS && self.bytes.len() > SMALL_READ_BUFFER {
@@ -70,9 +72,14 @@ impl ReadBuffer {
                         true => self.small_reads.saturating_add(1),
                         false => 0,
                     };
-                    return Ok(());
+                    return Ok(true);
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Ok(false);
+                }
                 Err(error) => {
                     log::debug!("reading failed: {error}");
                     return Err(TransportError::Io);
@@ -80,6 +87,16 @@ impl ReadBuffer {
             }
         }
     }
+}
+
+/// What a read of the transport brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    Bytes,
+    /// None came within the transport's limit.
+    Late,
+    /// The end of the stream or of the session.
+    End,
 }
 
 /// Makes protocols of a remote's Hello.
@@ -92,6 +109,8 @@ pub(crate) struct Frames {
     keys: Arc<FrameKeys>,
     receive: ReceiveHalf<OpenSlot>,
     buffer: ReadBuffer,
+    /// Whether reads of the transport end after a while without bytes.
+    sliced: bool,
 }
 
 impl Frames {
@@ -107,19 +126,22 @@ impl Frames {
             keys,
             receive,
             buffer: ReadBuffer::new(),
+            sliced: false,
         }
     }
 
-    /// Reads more bytes; false at the end of the stream or of the session.
-    fn fill(&mut self) -> bool {
+    /// Reads more bytes.
+    fn fill(&mut self) -> Fill {
         match self.buffer.fill(&mut *self.reader) {
-            Ok(()) => true,
-            Err(error) => {
+            Ok(true) => Fill::Bytes,
+            Ok(false) if self.sliced => Fill::Late,
+            other => {
+                let error = other.err().unwrap_or(TransportError::Io);
                 // A transport that fails to send is closed by us, so its end of stream is not the remote's.
                 let cut = !self.link.can_send();
                 let error = if cut { TransportError::Io } else { error };
                 self.link.on_input_end(error);
-                false
+                Fill::End
             }
         }
     }
@@ -131,7 +153,7 @@ impl Frames {
             if self.link.close_reason().is_some() {
                 return None;
             }
-            if self.buffer.unread.is_empty() && !self.fill() {
+            if self.buffer.unread.is_empty() && self.fill() == Fill::End {
                 return None;
             }
             let bytes = self.buffer.unread();
@@ -173,68 +195,9 @@ impl Frames {
         }
     }
 
-    /// Frames, until the session closes or the stream ends.
-    pub(crate) fn run(&mut self, peer: &PeerHandle) {
-        let link = Arc::clone(&self.link);
-        let shared = link.with_peer(|peer| peer.shared().clone());
-        let mut inboxes = Queues {
-            queues: link.queues(),
-            memory: Arc::clone(&link.host.memory),
-            observer: Told(peer.clone()),
-        };
-        while link.close_reason().is_none() {
-            // A message that waited for room is opened even if nothing of it is unread yet.
-            if self.buffer.unread.is_empty() && !self.receive.is_held() && !self.fill() {
-                break;
-            }
-            let bytes = self.buffer.unread();
-            let (n, status) =
-                self.receive
-                    .handle(&self.keys, link.now(), bytes, &shared, &mut inboxes);
-            self.buffer.unread.start += n;
-            let received = self.receive.take_received();
-            link.change(|peer, now| {
-                match status {
-                    Status::NeedInput | Status::Held { .. } => {}
-                    Status::Base(message) => peer.handle_base(now, message),
-                    Status::Violation(violation) => peer.handle_violation(now, violation),
-                    Status::Refused { subprotocol } => {
-                        peer.close(now, CloseReason::Stalled { subprotocol })
-                    }
-                    Status::Broken(error) => peer.handle_end(now, error),
-                }
-                peer.on_receive(now, received);
-            });
-            if let Status::Held { subprotocol } = status {
-                self.wait_for_room(usize::from(subprotocol), &mut inboxes);
-            }
-        }
-        self.receive.abort(&mut inboxes);
-    }
-
-    /// Waits until the inbox that holds back has room, or the session ends.
-    fn wait_for_room(&self, subprotocol: usize, inboxes: &mut Queues<Told>) {
-        let link = &self.link;
-        block_on(|cx| {
-            link.queue(subprotocol).wait_for_room(cx.waker());
-            link.host.memory.register(cx.waker());
-            let ends = link.close_reason().is_some() || !link.can_send();
-            match ends || self.receive.could_open(inboxes) {
-                true => {
-                    link.host.memory.unregister(cx.waker());
-                    Poll::Ready(())
-                }
-                false => Poll::Pending,
-            }
-        });
-        if !link.can_send() {
-            link.on_input_end(TransportError::Io);
-        }
-    }
-
     /// While closing: what still arrives is read and discarded, so that our Disconnect is not lost to a reset.
     pub(crate) fn discard(&mut self) {
-        while self.link.with_peer(Peer::state) != State::Closed && self.fill() {}
+        while self.link.with_peer(Peer::state) != State::Closed && self.fill() != Fill::End {}
     }
 }
 
@@ -256,17 +219,17 @@ impl Observer for Told {
         self.counters(subprotocol)
             .for_each(|counters| counters.received(meta.length, meta.wire_length));
         let link = &self.0.inner.link;
-        let protocol = link.protocols().get(subprotocol);
-        let Some(capability) = protocol.map(Protocol::capability) else {
-            return;
-        };
         let events = &link.host.events;
-        events.send_message(|| PeerEvent::MessageReceived {
-            peer: self.0.id(),
-            capability,
-            code: meta.code,
-            length: meta.length,
-        });
+        if events.wants_messages()
+            && let Some(protocol) = link.protocols().get(subprotocol)
+        {
+            events.send_message(|| PeerEvent::MessageReceived {
+                peer: self.0.id(),
+                capability: protocol.capability(),
+                code: meta.code,
+                length: meta.length,
+            });
+        }
     }
 
     fn dropped(&self, subprotocol: usize, _meta: &Meta) {

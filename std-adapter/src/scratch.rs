@@ -8,27 +8,53 @@ struct Compressor {
     encoder: snap::raw::Encoder,
 }
 
-/// Room that a thread keeps; a larger frame's is given back.
-const KEPT: usize = 64 * 1024;
+/// Room that a thread keeps between messages, and while it waits; a larger frame's is given back.
+const KEPT: usize = 2 * 1024 * 1024;
+const KEPT_WAITING: usize = 16 * 1024;
 
 thread_local! {
-    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FRAME: RefCell<Frame> = const { RefCell::new(Frame { bytes: Vec::new() }) };
     static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
-/// Lends the thread's frame buffer, empty.
-pub(crate) fn with_frame<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+/// Where a frame is composed: bytes that are initialised once, whatever they hold.
+pub(crate) struct Frame {
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// At least `length` bytes, of which those asked for before keep what they hold.
+    pub(crate) fn room(&mut self, length: usize) -> &mut [u8] {
+        if self.bytes.len() < length {
+            self.bytes.resize(length, 0);
+        }
+        &mut self.bytes
+    }
+}
+
+/// Lends the thread's frame.
+pub(crate) fn with_frame<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
     FRAME.with_borrow_mut(|frame| {
-        frame.clear();
         let result = f(frame);
-        frame.clear();
-        frame.shrink_to(KEPT);
+        if frame.bytes.len() > KEPT {
+            frame.bytes = Vec::new();
+        }
         result
     })
 }
 
-/// Appends `payload` to `frame`, compressed. It is at most 16 777 215 bytes, so it always can be.
-pub(crate) fn compress(payload: &[&[u8]], frame: &mut Vec<u8>) {
+/// The thread is about to wait: gives back what it kept for the next message, unless that is little.
+pub(crate) fn rest() {
+    FRAME.with_borrow_mut(|frame| {
+        if frame.bytes.len() > KEPT_WAITING {
+            frame.bytes = Vec::new();
+        }
+    });
+}
+
+/// Puts `payload` into `frame` from `start` on, compressed; returns how many bytes that made. The payload is at most
+/// 16 777 215 bytes, so it always can be.
+pub(crate) fn compress(payload: &[&[u8]], frame: &mut Frame, start: usize) -> usize {
     COMPRESSOR.with_borrow_mut(|slot| {
         let Compressor { joined, encoder } = slot.get_or_insert_with(|| Compressor {
             joined: Vec::new(),
@@ -44,11 +70,12 @@ pub(crate) fn compress(payload: &[&[u8]], frame: &mut Vec<u8>) {
                 &joined[..]
             }
         };
-        let start = frame.len();
-        frame.resize(start + snap::raw::max_compress_len(whole.len()), 0);
-        let length = encoder.compress(whole, &mut frame[start..]).unwrap_or(0);
-        frame.truncate(start + length);
-        joined.clear();
-        joined.shrink_to(KEPT);
-    });
+        let room = frame.room(start + snap::raw::max_compress_len(whole.len()));
+        let length = encoder.compress(whole, &mut room[start..]).unwrap_or(0);
+        if !joined.is_empty() {
+            joined.clear();
+            joined.shrink_to(KEPT);
+        }
+        length
+    })
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 use std::{io, mem};
 
@@ -26,7 +26,7 @@ use crate::host::Host;
 use crate::link::{Link, Sealer};
 use crate::peer::{Inner, PeerHandle};
 use crate::protocol::Protocol;
-use crate::receive::{Frames, Learn};
+use crate::receive::{Driver, Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::Transport;
@@ -154,11 +154,8 @@ impl Session {
         if ended.is_err() {
             link.change(|peer, now| peer.handle_end(now, TransportError::Io));
         }
-        if let Some(writer) = live.writer {
-            // It ends when the session is closed, at the latest by the closing deadline.
-            let _ = writer.join();
-        }
         let reason = link.wait_closed();
+        link.join_writer();
         link.stop_timer();
         let stuck = live
             .tasks
@@ -193,33 +190,38 @@ impl Session {
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
         live: &mut Live,
     ) {
-        let Some(established) = self.handshake() else {
+        let Some(established) = self.handshake_apart() else {
             return;
         };
         live.id = Some(established.remote);
-        let link = Arc::clone(&self.link);
-        let writer = thread::Builder::new()
-            .name("devp2p-write".to_owned())
-            .spawn(move || {
-                if catch_unwind(AssertUnwindSafe(|| link.run_writer())).is_err() {
-                    log::error!("the writer of a transport panicked");
-                    link.on_write_failed();
-                }
-            });
-        match writer {
-            Ok(writer) => live.writer = Some(writer),
-            Err(error) => {
-                log::error!("no thread for a session: {error}");
-                let end = TransportError::Io;
-                return self.link.change(|peer, now| peer.handle_end(now, end));
-            }
-        }
         let mut frames = self.open(established, admit, live);
         if let Some(peer) = &live.peer {
             live.tasks.start(peer);
-            frames.run(peer);
+            frames = Driver::run(frames, peer);
         }
         frames.discard();
+    }
+
+    /// The handshake in a thread of its own, whose deep stack goes with it: this thread lives as long as the session.
+    #[inline(never)]
+    fn handshake_apart(&mut self) -> Option<Established> {
+        let ended = thread::scope(|scope| {
+            let handshake = thread::Builder::new()
+                .name("devp2p-handshake".to_owned())
+                .spawn_scoped(scope, || self.handshake());
+            handshake.map(ScopedJoinHandle::join)
+        });
+        match ended {
+            Ok(Ok(established)) => established,
+            // A transport panicked.
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(error) => {
+                log::error!("no thread for a session: {error}");
+                let end = TransportError::Io;
+                self.link.change(|peer, now| peer.handle_end(now, end));
+                None
+            }
+        }
     }
 
     /// The encrypted handshake, with blocking reads; the timer closes the transport when it is too late.
@@ -265,13 +267,14 @@ impl Session {
         }
     }
 
-    /// Admission and Hello: sets the peer if it is active then.
+    /// Admission and Hello: sets the peer if it is active then. Apart from its caller, which stays for the whole session.
+    #[inline(never)]
     fn open(
         &mut self,
         established: Established,
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
         live: &mut Live,
-    ) -> Frames {
+    ) -> Box<Frames> {
         let link = &self.link;
         let id = established.remote;
         let secrets = established.secrets;
@@ -289,7 +292,7 @@ impl Session {
 
         let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
         let receive = ReceiveHalf::new(secrets.ingress);
-        let mut frames = Frames::new(Arc::clone(link), reader, keys, receive);
+        let mut frames = Box::new(Frames::new(Arc::clone(link), reader, keys, receive));
         let Some(hello) = frames.receive_hello(self.learn.take()) else {
             return frames;
         };
@@ -334,6 +337,7 @@ impl Drop for Session {
         self.link
             .change(|peer, now| peer.handle_end(now, TransportError::Io));
         self.link.release_writer();
+        drop(self.link.lead.clear());
     }
 }
 
@@ -342,7 +346,6 @@ impl Drop for Session {
 struct Live {
     /// The remote's identity, once its handshake proved it.
     id: Option<NodeId>,
-    writer: Option<JoinHandle<()>>,
     /// The remote, once it is admitted and active.
     peer: Option<PeerHandle>,
     tasks: Tasks,

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A connection, before a session takes it apart.
 ///
@@ -38,6 +39,14 @@ pub trait Closer: Send + Sync + 'static {
     /// Closes both ways. Every read and write that is blocked, and every later one, returns: reads with end of stream or an
     /// error, perhaps after bytes that had arrived before; writes with an error.
     fn close(&self);
+
+    /// From its next read on, the reader gives up after `limit` without bytes, with [`io::ErrorKind::WouldBlock`] or
+    /// [`io::ErrorKind::TimedOut`]; without one, never. Whether the transport can do that: then the thread that waits for a
+    /// message reads from the transport itself, else another thread does and wakes it.
+    fn limit_reads(&self, limit: Option<Duration>) -> bool {
+        let _ = limit;
+        false
+    }
 }
 
 /// One part of a socket that several share: the descriptor is closed when the last part is dropped.
@@ -83,6 +92,9 @@ where
 }
 
 impl Closer for Part<TcpStream> {
+    fn limit_reads(&self, limit: Option<Duration>) -> bool {
+        self.0.set_read_timeout(limit).is_ok()
+    }
     // A failure means that the remote closed already.
     fn close_write(&self) {
         let _ = self.0.shutdown(Shutdown::Write);
@@ -118,6 +130,9 @@ impl Transport for TcpStream {
 
 #[cfg(unix)]
 impl Closer for Part<UnixStream> {
+    fn limit_reads(&self, limit: Option<Duration>) -> bool {
+        self.0.set_read_timeout(limit).is_ok()
+    }
     fn close_write(&self) {
         let _ = self.0.shutdown(Shutdown::Write);
     }

@@ -2,28 +2,25 @@
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, MutexGuard, TryLockError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use devp2p_core::control::{CONTROL_LENGTH, Control};
 use devp2p_core::hello::MAX_HELLO_LENGTH;
-use devp2p_core::lifecycle::State;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
 use devp2p_core::rlpx::FrameKeys;
 use devp2p_core::rlpx::transmit::{HEADER_LENGTH, TransmitHalf, frame_length};
 
+use super::burst::{Burst, Level, Next, Rest};
 use super::{Link, lock};
+use crate::host::MAX_PROTOCOLS;
 use crate::queue::Queue;
 use crate::scratch;
 
 /// Sealed bytes that may wait for the wire before writers wait. An empty output takes any frame.
 pub(super) const OUTPUT_LIMIT: usize = 1024 * 1024;
-
-/// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
-const HELLO_WAIT: Duration = Duration::from_secs(2);
 
 /// Room that an idle session keeps for output.
 const KEPT_OUTPUT: usize = 4 * 1024;
@@ -52,6 +49,20 @@ pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     /// Bytes sealed in all.
     pub(super) sealed: u64,
+    /// A thread is writing to the wire, and looks here again when it has done.
+    draining: bool,
+    burst: Burst,
+}
+
+impl Output {
+    fn level(&self, newest: usize) -> Level {
+        Level {
+            waiting: self.bytes.len(),
+            newest,
+            sealed: self.sealed,
+            draining: self.draining,
+        }
+    }
 }
 
 pub(super) struct Socket {
@@ -90,59 +101,8 @@ impl Link {
         drop(writer);
     }
 
-    // ---- The thread that writes when no subprotocol does ----
-
-    /// Sends control messages and what others left, until the session is closed. A Hello that waits for the remote's does
-    /// so for [`HELLO_WAIT`].
-    pub(crate) fn run_writer(&self) {
-        let hello_at = Instant::now() + HELLO_WAIT;
-        loop {
-            let until = (!self.is_offered()).then_some(hello_at);
-            if !self.wait_for_kick(until) {
-                self.offer(Vec::new());
-            }
-            self.seal_control();
-            self.drain(usize::MAX);
-            // Asked first, for a change while something waits to be sent kicks this thread again.
-            if self.with_peer(Peer::may_half_close) {
-                if let Some(closer) = &*lock(&self.closer) {
-                    closer.close_write();
-                }
-                self.change(|peer, _| peer.wants_half_close());
-            }
-            if self.with_peer(Peer::state) == State::Closed {
-                return;
-            }
-        }
-    }
-
-    pub(crate) fn kick(&self) {
-        if !mem::replace(&mut *lock(&self.kicked), true) {
-            self.kick.notify_one();
-        }
-    }
-
-    /// False if no kick came before `until`.
-    fn wait_for_kick(&self, until: Option<Instant>) -> bool {
-        let mut kicked = lock(&self.kicked);
-        while !mem::take(&mut *kicked) {
-            let Some(until) = until else {
-                let woken = self.kick.wait(kicked);
-                kicked = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let woken = self.kick.wait_timeout(kicked, left);
-            kicked = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-
     /// Seals the control messages that wait.
-    fn seal_control(&self) {
+    pub(super) fn seal_control(&self) {
         let mut sealer = lock(&self.sealer);
         let Some(sealer) = &mut *sealer else { return };
         // Without room only the end is said: a remote that asks and does not read must not make the output grow. Bytes that
@@ -161,23 +121,30 @@ impl Link {
                 } else {
                     CONTROL_LENGTH
                 };
-                frame.resize(HEADER_LENGTH + code_length + room, 0);
+                let frame = frame.room(frame_length(code_length + room));
                 frame[HEADER_LENGTH..HEADER_LENGTH + code_length]
                     .copy_from_slice(&code[..code_length]);
-                let payload = &mut frame[HEADER_LENGTH + code_length..];
+                let payload = &mut frame[HEADER_LENGTH + code_length..][..room];
                 // Its length was checked when the host was built.
                 let length = control
                     .encode(&self.local(), compressed, payload)
                     .unwrap_or(0);
                 sealer.finished |= matches!(control, Control::Disconnect(_));
-                self.seal_frame(sealer, frame, code_length + length);
+                drop(self.seal_frame(sealer, frame, code_length + length, false));
             });
         }
     }
 
-    /// Seals the body that stands in `frame` after room for the header, and appends the frame to the output.
-    pub(super) fn seal_frame(&self, sealer: &mut Sealer, frame: &mut Vec<u8>, body: usize) {
-        frame.resize(frame_length(body), 0);
+    /// Seals the body that stands in `frame` after room for the header, and appends the frame to the output. Returns with the
+    /// peer locked. Unless it `may_gather` with others, the caller sees to it that it is written.
+    pub(super) fn seal_frame(
+        &self,
+        sealer: &mut Sealer,
+        frame: &mut [u8],
+        body: usize,
+        may_gather: bool,
+    ) -> (MutexGuard<'_, Peer<MAX_PROTOCOLS>>, Next) {
+        let frame = &mut frame[..frame_length(body)];
         let sealed = sealer.transmit.seal(&sealer.keys, frame, body);
         debug_assert!(sealed, "the frame has the size that its body asks for");
         let mut output = lock(&self.output);
@@ -185,7 +152,49 @@ impl Link {
         output.sealed += frame.len() as u64;
         // Under the output's lock, so that nobody reports bytes as taken before they were reported as sealed.
         let now = self.now();
-        self.lock_peer().on_sealed(now, frame.len());
+        let next = match may_gather {
+            true => {
+                let level = output.level(frame.len());
+                output.burst.on_sealed(now, level)
+            }
+            false => Next::default(),
+        };
+        if output.bytes.len() >= OUTPUT_LIMIT {
+            self.full.store(true, Ordering::Release);
+        }
+        let mut peer = self.lock_peer();
+        peer.on_sealed(now, frame.len());
+        (peer, next)
+    }
+
+    /// Looks after the bytes that a burst left; what is not needed any more when it is over is given back.
+    pub(super) fn look_after_rest(&self) -> Rest {
+        let mut output = lock(&self.output);
+        let level = output.level(0);
+        let rest = output.burst.look(self.now(), level);
+        if rest == Rest::None && output.bytes.is_empty() {
+            output.bytes.shrink_to(KEPT_OUTPUT);
+            drop(output);
+            if let Ok(mut socket) = self.socket.try_lock() {
+                socket.bytes.clear();
+                socket.bytes.shrink_to(KEPT_OUTPUT);
+            }
+        }
+        rest
+    }
+
+    /// A thread is about to wait for the remote: what it wrote before goes out now, by itself if it may block for that.
+    pub(crate) fn before_wait(&self, may_block: bool) {
+        scratch::rest();
+        let mut output = lock(&self.output);
+        output.burst.on_wait();
+        let lies = !output.bytes.is_empty() && !output.draining;
+        drop(output);
+        match lies {
+            true if may_block => self.drain(1),
+            true => self.kick(),
+            false => {}
+        }
     }
 
     /// Writes the output to the transport, unless another thread is at it: then that one takes these bytes too. After
@@ -199,12 +208,16 @@ impl Link {
             };
             let written = self.write_output(&mut socket);
             drop(socket);
+            // Looked at after unlocking, even if there was nothing: who added bytes meanwhile left them to us.
+            let mut output = lock(&self.output);
+            output.draining = false;
+            let done = output.bytes.is_empty();
+            drop(output);
             if let Err(error) = written {
                 log::debug!("writing failed: {error}");
                 return self.on_write_failed();
             }
-            // Looked at after unlocking, even if there was nothing: who added bytes meanwhile left them to us.
-            if lock(&self.output).bytes.is_empty() {
+            if done {
                 return;
             }
         }
@@ -213,15 +226,20 @@ impl Link {
 
     fn write_output(&self, socket: &mut Socket) -> io::Result<()> {
         let Socket { writer, bytes } = socket;
-        let room = {
+        let (burst, room) = {
             let mut output = lock(&self.output);
             if output.bytes.is_empty() {
                 return Ok(());
             }
+            output.draining = true;
             // Bytes of a write that panicked.
             bytes.clear();
             mem::swap(&mut output.bytes, bytes);
-            self.lock_peer().take_room_waiter()
+            self.full.store(false, Ordering::Release);
+            (
+                output.burst.is_watched(),
+                self.lock_peer().take_room_waiter(),
+            )
         };
         room.into_iter().for_each(Waker::wake);
         let writer = writer.as_mut().ok_or(ErrorKind::NotConnected)?;
@@ -240,7 +258,13 @@ impl Link {
             }
         }
         bytes.clear();
-        bytes.shrink_to(KEPT_OUTPUT);
+        let mut output = lock(&self.output);
+        output.burst.on_written(self.now());
+        drop(output);
+        // In a burst the room is needed again at once; who looks after it gives it back.
+        if !burst {
+            bytes.shrink_to(KEPT_OUTPUT);
+        }
         Ok(())
     }
 

@@ -1,22 +1,34 @@
 //! Writing messages: turn, token, room, then sealing.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use devp2p_core::MAX_MESSAGE_LENGTH;
 use devp2p_core::code::{LocalCode, WireCode};
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
 use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 
+use super::burst::Next;
 use super::output::OUTPUT_LIMIT;
 use super::{Link, lock};
 use crate::block::block_until;
-use crate::scratch;
+use crate::scratch::{self, Frame};
 
 /// How often a writer writes for others too, before it leaves that to the writer thread.
 const DRAIN_ROUNDS: usize = 2;
+
+/// The token is taken before a message of up to so many bytes is compressed: that is done sooner than asked for a second time.
+const SMALL: usize = 4 * 1024;
+
+/// What is known of a message before it is composed.
+struct Start {
+    wire: WireCode,
+    compressed: bool,
+    /// The token is held, and there is room.
+    granted: bool,
+}
 
 /// What a write put on the wire.
 #[derive(Debug, Clone, Copy)]
@@ -34,29 +46,44 @@ impl Link {
         payload: &[&[u8]],
         deadline: Option<Instant>,
     ) -> Result<Written, WriteError> {
-        let wire = self.check(subprotocol, code)?;
         let turns = self.turns(subprotocol)?;
-        let turn = turns.wait(deadline).ok_or(WriteError::TimedOut)?;
-        let written = scratch::with_frame(|frame| {
-            // Compressed before the token is asked for, so that others write meanwhile.
-            let (body, written) = self.compose(frame, wire, payload)?;
-            let granted = block_until(deadline, |cx| self.poll_granted(subprotocol, code, cx));
-            match granted {
-                Some(granted) => granted?,
-                None => {
-                    self.change(|peer, now| peer.give_back(now, subprotocol));
-                    return Err(WriteError::TimedOut);
+        let small = length(payload) <= SMALL;
+        // Most often nobody else writes: then turn and token are had at once.
+        let (turn, start) = match turns.try_take() {
+            Some(turn) => (turn, self.start(subprotocol, code, small)?),
+            None => {
+                self.start(subprotocol, code, false)?;
+                let turn = turns.wait(deadline).ok_or(WriteError::TimedOut)?;
+                (turn, self.start(subprotocol, code, small)?)
+            }
+        };
+        let (written, next) = scratch::with_frame(|frame| {
+            // A large message is compressed before the token is asked for, so that others write meanwhile.
+            let (body, written) = compose(frame, &start, payload)?;
+            if !start.granted {
+                let granted = block_until(deadline, |cx| self.poll_granted(subprotocol, code, cx));
+                match granted {
+                    Some(granted) => granted?,
+                    None => {
+                        self.change(|peer, now| peer.give_back(now, subprotocol));
+                        return Err(WriteError::TimedOut);
+                    }
                 }
             }
-            self.seal_message(subprotocol, frame, body)?;
-            Ok(written)
+            let next = self.seal_message(subprotocol, frame, body, deadline.is_none())?;
+            Ok((written, next))
         })?;
         drop(turn);
         if deadline.is_some() {
             // Writing to the transport may block for longer than the caller allows.
             self.kick();
         } else {
-            self.drain(DRAIN_ROUNDS);
+            if next.watch {
+                self.watch_burst();
+            }
+            if next.drain {
+                self.drain(DRAIN_ROUNDS);
+            }
         }
         Ok(written)
     }
@@ -68,14 +95,14 @@ impl Link {
         code: LocalCode,
         payload: &[&[u8]],
     ) -> Result<Written, WriteError> {
-        let wire = self.check(subprotocol, code)?;
+        let start = self.start(subprotocol, code, false)?;
         let busy = WriteError::WouldBlock { free: 0 };
         let turns = self.turns(subprotocol)?;
         let _turn = turns.try_take().ok_or(busy)?;
         // Before compressing, which may be for nothing.
         self.has_room(1)?;
         scratch::with_frame(|frame| {
-            let (body, written) = self.compose(frame, wire, payload)?;
+            let (body, written) = compose(frame, &start, payload)?;
             self.has_room(frame_length(body))?;
             let granted = self.change(|peer, _| match peer.can_acquire() || peer.is_closing() {
                 true => peer.poll_acquire(subprotocol, code, None),
@@ -85,7 +112,7 @@ impl Link {
                 return Err(busy);
             };
             granted?;
-            self.seal_message(subprotocol, frame, body)?;
+            self.seal_message(subprotocol, frame, body, false)?;
             self.kick();
             Ok(written)
         })
@@ -98,52 +125,28 @@ impl Link {
         self.progress.wait_taken(sealed)
     }
 
-    fn check(&self, subprotocol: usize, code: LocalCode) -> Result<WireCode, WriteError> {
-        self.with_peer(|peer| match peer.close_reason() {
-            Some(reason) => Err(WriteError::Closed(reason)),
-            None if !peer.shared().is_shared(subprotocol) => Err(WriteError::NotShared),
-            None => peer
-                .shared()
-                .wire_code(subprotocol, code)
-                .ok_or(WriteError::InvalidCode),
+    /// Looks whether the message can be sent, and takes the token for a `small` one if that is free and there is room.
+    fn start(&self, subprotocol: usize, code: LocalCode, small: bool) -> Result<Start, WriteError> {
+        let mut peer = self.lock_peer();
+        if let Some(reason) = peer.close_reason() {
+            return Err(WriteError::Closed(reason));
+        }
+        let Some(wire) = peer.shared().wire_code(subprotocol, code) else {
+            return Err(match peer.shared().is_shared(subprotocol) {
+                true => WriteError::InvalidCode,
+                false => WriteError::NotShared,
+            });
+        };
+        let granted = small
+            && peer.can_acquire()
+            && !self.full.load(Ordering::Acquire)
+            && peer.poll_acquire(subprotocol, code, None).is_ready();
+        Ok(Start {
+            wire,
+            // Not `compresses`: our Hello may still wait to be sent, but it goes before any message.
+            compressed: peer.decompresses(),
+            granted,
         })
-    }
-
-    /// Puts code and payload into `frame`, after room for the header; returns the bytes of the body.
-    fn compose(
-        &self,
-        frame: &mut Vec<u8>,
-        code: WireCode,
-        payload: &[&[u8]],
-    ) -> Result<(usize, Written), WriteError> {
-        let length = payload
-            .iter()
-            .fold(0, |sum: usize, slice| sum.saturating_add(slice.len()));
-        if length > MAX_MESSAGE_LENGTH as usize {
-            return Err(WriteError::TooLarge);
-        }
-        let (code, code_length) = rlp::encode_code(code.0);
-        frame.resize(HEADER_LENGTH, 0);
-        frame.extend_from_slice(&code[..code_length]);
-        // Not `compresses`: our Hello may still wait to be sent, but it goes before any message.
-        if self.with_peer(Peer::decompresses) {
-            scratch::compress(payload, frame);
-        } else {
-            payload
-                .iter()
-                .for_each(|slice| frame.extend_from_slice(slice));
-        }
-        let body = frame.len() - HEADER_LENGTH;
-        if body > MAX_MESSAGE_LENGTH as usize {
-            return Err(WriteError::TooLarge);
-        }
-        Ok((
-            body,
-            Written {
-                length: length as u32,
-                wire_length: (body - code_length) as u32,
-            },
-        ))
     }
 
     /// Ready when the token is held and the output takes one more frame; only the holder of the token waits for room.
@@ -192,9 +195,10 @@ impl Link {
     fn seal_message(
         &self,
         subprotocol: usize,
-        frame: &mut Vec<u8>,
+        frame: &mut Frame,
         body: usize,
-    ) -> Result<(), WriteError> {
+        may_gather: bool,
+    ) -> Result<Next, WriteError> {
         let mut sealer = lock(&self.sealer);
         let ready = sealer.as_mut().filter(|sealer| !sealer.finished);
         let Some(ready) = ready else {
@@ -203,9 +207,56 @@ impl Link {
             let reason = self.close_reason().unwrap_or(CloseReason::WriteAbandoned);
             return Err(WriteError::Closed(reason));
         };
-        self.seal_frame(ready, frame, body);
+        let (mut peer, next) =
+            self.seal_frame(ready, frame.room(frame_length(body)), body, may_gather);
         drop(sealer);
-        self.change(|peer, _| peer.complete_write(subprotocol));
-        Ok(())
+        peer.complete_write(subprotocol);
+        self.settle(peer);
+        Ok(next)
     }
+}
+
+fn length(payload: &[&[u8]]) -> usize {
+    payload
+        .iter()
+        .fold(0, |sum: usize, slice| sum.saturating_add(slice.len()))
+}
+
+/// Puts code and payload into `frame`, after room for the header; returns the bytes of the body.
+fn compose(
+    frame: &mut Frame,
+    start: &Start,
+    payload: &[&[u8]],
+) -> Result<(usize, Written), WriteError> {
+    let length = length(payload);
+    if length > MAX_MESSAGE_LENGTH as usize {
+        return Err(WriteError::TooLarge);
+    }
+    let (code, code_length) = rlp::encode_code(start.wire.0);
+    let from = HEADER_LENGTH + code_length;
+    let wire_length = if start.compressed {
+        scratch::compress(payload, frame, from)
+    } else {
+        let mut room = &mut frame.room(from + length)[from..];
+        for slice in payload {
+            let (to, rest) = room.split_at_mut(slice.len());
+            to.copy_from_slice(slice);
+            room = rest;
+        }
+        length
+    };
+    let body = code_length + wire_length;
+    if body > MAX_MESSAGE_LENGTH as usize {
+        return Err(WriteError::TooLarge);
+    }
+    // What lies between the parts of an earlier frame is overwritten: the header by the seal, the padding too.
+    let frame = frame.room(frame_length(body));
+    frame[HEADER_LENGTH..from].copy_from_slice(&code[..code_length]);
+    Ok((
+        body,
+        Written {
+            length: length as u32,
+            wire_length: wire_length as u32,
+        },
+    ))
 }

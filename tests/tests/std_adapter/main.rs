@@ -11,6 +11,7 @@ mod handle_read;
 mod handle_write;
 mod info;
 mod key_file;
+mod lead;
 mod learn;
 mod memory;
 mod memory_cap;

@@ -1,0 +1,239 @@
+//! Who reads from the transport. The thread that waits for a message reads for all, so that no other need be woken first; when
+//! it has its message it leaves, and whoever waits next goes on. Where nobody waits, a background thread does.
+//!
+//! The half that reads is in one of three places: with a leader, who waits for a message of its own; with the background thread;
+//! or here, left by a leader. Left for longer than [`PATIENCE`] it goes to the background thread, so that Pings are answered
+//! whatever the subprotocols do. A leader hands it over when nothing has come for [`SLICE`], so that an idle session costs
+//! nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use devp2p_core::time::{Duration, Instant, PollAt};
+
+/// How long nobody may read before the background thread does.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a leader reads without any bytes coming. Also how late it notices that the session closes.
+pub(crate) const SLICE: std::time::Duration = std::time::Duration::from_millis(20);
+
+#[derive(Debug)]
+struct State<H> {
+    /// The half, while nobody has it.
+    half: Option<H>,
+    /// It is for the background thread.
+    wanted: bool,
+    left_at: Instant,
+}
+
+/// Where the half is while nobody reads, and who waits to have it.
+#[derive(Debug)]
+pub(crate) struct Lead<H> {
+    state: Mutex<State<H>>,
+    /// The background thread waits here.
+    given: Condvar,
+    /// Threads that wait for a message and would read themselves.
+    willing: AtomicUsize,
+}
+
+impl<H> Default for Lead<H> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                half: None,
+                wanted: false,
+                left_at: Instant::ZERO,
+            }),
+            given: Condvar::new(),
+            willing: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<H> Lead<H> {
+    /// The half, for a thread that waits for a message; `None` while another has it or shall have it.
+    pub(crate) fn try_take(&self) -> Option<H> {
+        let mut state = self.lock();
+        match state.wanted {
+            true => None,
+            false => state.half.take(),
+        }
+    }
+
+    /// Whether [`try_take`](Self::try_take) would give it.
+    pub(crate) fn is_free(&self) -> bool {
+        let state = self.lock();
+        state.half.is_some() && !state.wanted
+    }
+
+    /// Gives the half back at `now`. The caller has [`on_timeout`](Self::on_timeout) called one [`PATIENCE`] later, and then
+    /// wakes someone who is [`willing`](Self::has_willing).
+    pub(crate) fn leave(&self, half: H, now: Instant) {
+        let mut state = self.lock();
+        state.half = Some(half);
+        state.left_at = now;
+        if state.wanted {
+            drop(state);
+            self.given.notify_one();
+        }
+    }
+
+    /// Gives the half to the background thread.
+    pub(crate) fn hand_over(&self, half: H) {
+        let mut state = self.lock();
+        state.half = Some(half);
+        state.wanted = true;
+        drop(state);
+        self.given.notify_one();
+    }
+
+    /// From now on the half is for the background thread, as soon as a leader gives it back.
+    pub(crate) fn want(&self) {
+        let mut state = self.lock();
+        state.wanted = true;
+        let given = state.half.is_some();
+        drop(state);
+        if given {
+            self.given.notify_one();
+        }
+    }
+
+    /// Waits until the half is for the background thread.
+    pub(crate) fn wait(&self) -> H {
+        let mut state = self.lock();
+        loop {
+            if state.wanted
+                && let Some(half) = state.half.take()
+            {
+                state.wanted = false;
+                return half;
+            }
+            let woken = self.given.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets time pass: a half that was left for too long is for the background thread. Returns when to call again.
+    pub(crate) fn on_timeout(&self, now: Instant) -> PollAt {
+        let mut state = self.lock();
+        if state.half.is_none() || state.wanted {
+            return PollAt::Idle;
+        }
+        let until = state.left_at.saturating_add(PATIENCE);
+        if now < until {
+            return PollAt::At(until);
+        }
+        state.wanted = true;
+        drop(state);
+        self.given.notify_one();
+        PollAt::Idle
+    }
+
+    /// Counts a thread that waits and would read itself, until the guard is dropped.
+    pub(crate) fn willing(&self) -> Willing<'_> {
+        self.willing.fetch_add(1, Ordering::SeqCst);
+        Willing(&self.willing)
+    }
+
+    /// Whether a thread waits that would read itself.
+    pub(crate) fn has_willing(&self) -> bool {
+        self.willing.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes the half away for good, if it is here.
+    pub(crate) fn clear(&self) -> Option<H> {
+        self.lock().half.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<H>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that waits and would read itself.
+#[derive(Debug)]
+pub(crate) struct Willing<'a>(&'a AtomicUsize);
+
+impl Drop for Willing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_micros(5_000);
+
+    fn after(millis: u64) -> Instant {
+        NOW.saturating_add(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_half_that_was_left_is_for_one_who_waits() {
+        let lead = Lead::default();
+        assert!(!lead.is_free() && lead.try_take() == None::<u8>);
+        lead.leave(7, NOW);
+        assert!(lead.is_free());
+        assert_eq!(lead.try_take(), Some(7));
+        assert_eq!(lead.try_take(), None);
+    }
+
+    #[test]
+    fn a_half_left_for_too_long_is_for_the_background_thread() {
+        let lead = Lead::default();
+        lead.leave(7, NOW);
+        assert_eq!(lead.on_timeout(NOW), PollAt::At(after(1)));
+        assert!(lead.is_free());
+        assert_eq!(lead.on_timeout(after(1)), PollAt::Idle);
+        assert_eq!(lead.try_take(), None, "it is asked for");
+        assert_eq!(lead.wait(), 7);
+        // It leaves it as a leader does.
+        lead.leave(7, after(2));
+        assert_eq!(lead.try_take(), Some(7));
+    }
+
+    #[test]
+    fn the_time_counts_from_when_it_was_last_left() {
+        let lead = Lead::default();
+        lead.leave(7, NOW);
+        assert_eq!(lead.try_take(), Some(7));
+        assert_eq!(lead.on_timeout(after(1)), PollAt::Idle, "somebody reads");
+        lead.leave(7, after(1));
+        assert_eq!(lead.on_timeout(after(1)), PollAt::At(after(2)));
+        assert_eq!(lead.try_take(), Some(7));
+    }
+
+    #[test]
+    fn what_a_leader_hands_over_no_other_takes() {
+        let lead = Lead::default();
+        lead.hand_over(7);
+        assert!(!lead.is_free() && lead.try_take().is_none());
+        assert_eq!(lead.on_timeout(after(1000)), PollAt::Idle);
+        assert_eq!(lead.wait(), 7);
+    }
+
+    #[test]
+    fn a_half_that_is_wanted_goes_from_its_leader_to_the_background_thread() {
+        let lead = Lead::default();
+        lead.leave(7, NOW);
+        assert_eq!(lead.try_take(), Some(7));
+        lead.want();
+        std::thread::scope(|scope| {
+            let background = scope.spawn(|| lead.wait());
+            lead.leave(7, NOW);
+            assert_eq!(background.join().ok(), Some(7));
+        });
+    }
+
+    #[test]
+    fn those_who_are_willing_are_counted_while_they_wait() {
+        let lead = Lead::<u8>::default();
+        let (one, two) = (lead.willing(), lead.willing());
+        drop(one);
+        assert!(lead.has_willing());
+        drop(two);
+        assert!(!lead.has_willing());
+    }
+}

@@ -1,0 +1,232 @@
+//! When sealed messages go out at once, and when they wait for more to go with them in one write.
+
+use std::mem;
+
+use devp2p_core::time::{Duration, Instant};
+
+/// Bytes that a burst gathers before the one who sealed the last of them writes.
+const CORK: usize = 32 * 1024;
+
+/// A message that follows the one before it, or a write to the wire, so closely is one of a burst.
+const CLOSE: Duration = Duration::from_micros(20);
+
+/// How long the first message of those gathered waits while others follow.
+const GATHER: Duration = Duration::from_micros(200);
+
+/// Room for output is kept while large writes follow each other so closely.
+const BUSY: Duration = Duration::from_millis(10);
+
+/// The output, as it is once a message was sealed into it or when it is looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Level {
+    /// Bytes that wait for the wire; of those, the ones of the message sealed just now.
+    pub(super) waiting: usize,
+    pub(super) newest: usize,
+    /// Bytes sealed in all.
+    pub(super) sealed: u64,
+    /// A thread is writing to the wire, and looks at the output again when it has done.
+    pub(super) draining: bool,
+}
+
+/// Tells bursts from lone messages.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    /// When a message was last sealed or bytes last written; nothing once a thread waited for the remote since.
+    last: Option<Instant>,
+    /// When the bytes that wait began to.
+    began: Instant,
+    /// Whether the writer thread looks after the burst, and how many bytes were sealed in all when it last did.
+    watched: bool,
+    seen: u64,
+}
+
+/// What follows from sealing a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Next {
+    /// The one who sealed it writes; else someone does who is at it, or who looks after the burst.
+    pub(super) drain: bool,
+    /// The writer thread must be told to look after a burst.
+    pub(super) watch: bool,
+}
+
+/// What the writer thread finds of a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing more comes, or another thread is at it: there is nothing to look after.
+    None,
+    /// Bytes come and go.
+    Moves,
+    /// Bytes lie there, and nothing follows them, or nobody takes them.
+    Lies,
+}
+
+impl Burst {
+    /// A message was sealed: a lone one goes out at once, those of a burst gather until they are worth a write.
+    pub(super) fn on_sealed(&mut self, now: Instant, level: Level) -> Next {
+        let pause = self.last.replace(now).map(|at| now.saturating_since(at));
+        if level.waiting <= level.newest {
+            self.began = now;
+        }
+        let closely = pause.is_some_and(|pause| pause < CLOSE);
+        let enough = level.waiting >= CORK || now.saturating_since(self.began) >= GATHER;
+        let drain = !level.draining && (!closely || enough);
+        let gathers = !level.draining && !drain;
+        let goes_on = level.waiting >= CORK && pause.is_some_and(|pause| pause < BUSY);
+        Next {
+            drain,
+            watch: (gathers || goes_on) && !mem::replace(&mut self.watched, true),
+        }
+    }
+
+    /// Bytes were written.
+    pub(super) fn on_written(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// A thread waits for the remote: what it writes after that is no part of a burst.
+    pub(super) fn on_wait(&mut self) {
+        self.last = None;
+    }
+
+    /// The writer thread looks after the burst.
+    pub(super) fn look(&mut self, now: Instant, level: Level) -> Rest {
+        let follows = mem::replace(&mut self.seen, level.sealed) != level.sealed;
+        let rest = match level.waiting {
+            0 if !follows => Rest::None,
+            0 => Rest::Moves,
+            _ if level.draining => Rest::None,
+            _ if !follows || now.saturating_since(self.began) >= GATHER => Rest::Lies,
+            _ => Rest::Moves,
+        };
+        self.watched = rest != Rest::None;
+        rest
+    }
+
+    /// Whether the writer thread looks after the burst.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages of 100 bytes sealed into an output, and writes that take all of it.
+    #[derive(Default)]
+    struct Bench {
+        burst: Burst,
+        now: u64,
+        waiting: usize,
+        sealed: u64,
+        draining: bool,
+    }
+
+    impl Bench {
+        fn level(&self) -> Level {
+            Level {
+                waiting: self.waiting,
+                newest: 100,
+                sealed: self.sealed,
+                draining: self.draining,
+            }
+        }
+
+        /// Seals a message `after` microseconds, and writes if it should.
+        fn seal(&mut self, after: u64) -> Next {
+            self.now += after;
+            self.waiting += 100;
+            self.sealed += 100;
+            let now = Instant::from_micros(self.now);
+            let next = self.burst.on_sealed(now, self.level());
+            if next.drain {
+                self.waiting = 0;
+                self.burst.on_written(now);
+            }
+            next
+        }
+
+        fn look(&mut self, after: u64) -> Rest {
+            self.now += after;
+            self.burst
+                .look(Instant::from_micros(self.now), self.level())
+        }
+    }
+
+    const OUT: Next = Next {
+        drain: true,
+        watch: false,
+    };
+    const STAYS: Next = Next {
+        drain: false,
+        watch: false,
+    };
+    const FIRST_TO_STAY: Next = Next {
+        drain: false,
+        watch: true,
+    };
+
+    #[test]
+    fn messages_with_pauses_between_them_go_out_at_once() {
+        let mut bench = Bench::default();
+        for _ in 0..100 {
+            assert_eq!(bench.seal(20), OUT);
+        }
+    }
+
+    #[test]
+    fn a_message_after_a_wait_for_the_remote_goes_out_at_once() {
+        let mut bench = Bench::default();
+        for _ in 0..100 {
+            assert_eq!(bench.seal(5), OUT);
+            bench.burst.on_wait();
+        }
+    }
+
+    #[test]
+    fn a_burst_gathers_until_its_first_message_has_waited_long_enough() {
+        let mut bench = Bench::default();
+        assert_eq!(bench.seal(0), OUT);
+        assert_eq!(bench.seal(10), FIRST_TO_STAY);
+        for _ in 0..19 {
+            assert_eq!(bench.seal(10), STAYS);
+        }
+        assert_eq!(bench.seal(10), OUT, "200 us after the first of these");
+        // The writer thread looks after it already.
+        assert_eq!(bench.seal(10), STAYS);
+        // A pause ends it.
+        assert_eq!(bench.seal(20), OUT);
+    }
+
+    #[test]
+    fn a_burst_gathers_until_it_is_worth_a_write() {
+        let mut bench = Bench::default();
+        let written = (0..3 * 329).filter(|_| bench.seal(0).drain).count();
+        // The first at once, then each 328 messages of 100 bytes: more than 32 KiB.
+        assert_eq!(written, 1 + 3);
+    }
+
+    #[test]
+    fn what_lies_when_nothing_follows_is_found() {
+        let mut bench = Bench::default();
+        bench.seal(0);
+        assert_eq!(bench.seal(1), FIRST_TO_STAY);
+        assert_eq!(bench.look(5), Rest::Moves);
+        assert_eq!(bench.look(5), Rest::Lies, "nothing has followed");
+        assert_eq!(bench.seal(5), STAYS);
+        assert_eq!(bench.look(400), Rest::Lies, "it is too old");
+        bench.waiting = 0;
+        assert_eq!(bench.look(400), Rest::None);
+        assert_eq!(bench.seal(1000), OUT);
+        assert_eq!(bench.seal(1), FIRST_TO_STAY, "nobody looks any more");
+    }
+
+    #[test]
+    fn a_thread_that_writes_takes_what_comes_meanwhile() {
+        let mut bench = Bench::default();
+        bench.draining = true;
+        assert_eq!(bench.seal(1000), STAYS);
+        assert_eq!(bench.seal(1), STAYS);
+        assert_eq!(bench.look(1000), Rest::None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Driving the receiving direction: the thread that waits for a message does it, or the session's own.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::rlpx::receive::Status;
+use devp2p_core::shared_capabilities::SharedCapabilities;
+
+use super::{Fill, Frames, Told};
+use crate::block::{block_on, block_until};
+use crate::host::MAX_PROTOCOLS;
+use crate::lead::{PATIENCE, SLICE};
+use crate::link::Link;
+use crate::peer::PeerHandle;
+use crate::queue::{Queue, Queued, Queues};
+
+/// What reads the frames of an active session into its inboxes.
+pub(crate) struct Driver {
+    frames: Box<Frames>,
+    inboxes: Queues<Told>,
+    shared: SharedCapabilities<MAX_PROTOCOLS>,
+}
+
+/// What one [`Driver::pump`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumped {
+    /// Bytes came and were handled.
+    Bytes,
+    /// None came in time.
+    Nothing,
+    /// This subprotocol's inbox has no room for the next message.
+    Held(usize),
+    /// The session is closing, or the stream has ended.
+    Over,
+}
+
+impl Driver {
+    fn new(frames: Box<Frames>, peer: &PeerHandle) -> Self {
+        let link = &frames.link;
+        Self {
+            shared: link.with_peer(|peer| peer.shared().clone()),
+            inboxes: Queues::new(
+                link.queues(),
+                Arc::clone(&link.host.memory),
+                Told(peer.clone()),
+            ),
+            frames,
+        }
+    }
+
+    /// Whether reads of the transport shall end after a [`SLICE`]; false if the transport cannot do that.
+    fn slice(&mut self, sliced: bool) -> bool {
+        let frames = &mut self.frames;
+        if frames.sliced != sliced {
+            frames.sliced = frames.link.limit_reads(sliced.then_some(SLICE)) && sliced;
+        }
+        frames.sliced == sliced
+    }
+
+    /// Reads once and handles all of it.
+    fn pump(&mut self) -> Pumped {
+        let Frames {
+            link,
+            keys,
+            receive,
+            ..
+        } = &mut *self.frames;
+        let link = Arc::clone(link);
+        if link.close_reason().is_some() {
+            return Pumped::Over;
+        }
+        // A message that waited for room is opened even if nothing of it is unread yet.
+        let held = receive.is_held();
+        let keys = Arc::clone(keys);
+        if self.frames.buffer.unread.is_empty() && !held {
+            match self.frames.fill() {
+                Fill::Bytes => {}
+                Fill::Late => return Pumped::Nothing,
+                Fill::End => return Pumped::Over,
+            }
+        }
+        let Frames {
+            receive, buffer, ..
+        } = &mut *self.frames;
+        let (n, status) = receive.handle(
+            &keys,
+            link.now(),
+            buffer.unread(),
+            &self.shared,
+            &mut self.inboxes,
+        );
+        buffer.unread.start += n;
+        let received = receive.take_received();
+        link.change(|peer, now| {
+            match status {
+                Status::NeedInput | Status::Held { .. } => {}
+                Status::Base(message) => peer.handle_base(now, message),
+                Status::Violation(violation) => peer.handle_violation(now, violation),
+                Status::Refused { subprotocol } => {
+                    peer.close(now, CloseReason::Stalled { subprotocol })
+                }
+                Status::Broken(error) => peer.handle_end(now, error),
+            }
+            peer.on_receive(now, received);
+        });
+        self.inboxes.wake_readers();
+        match status {
+            Status::Held { subprotocol } => Pumped::Held(subprotocol.into()),
+            _ => Pumped::Bytes,
+        }
+    }
+
+    /// Waits until the inbox that holds back has room, or the session ends.
+    fn wait_for_room(&mut self, subprotocol: usize) {
+        let link = Arc::clone(&self.frames.link);
+        block_on(|cx| {
+            link.queue(subprotocol).wait_for_room(cx.waker());
+            link.host.memory.register(cx.waker());
+            let ends = link.close_reason().is_some() || !link.can_send();
+            match ends || self.frames.receive.could_open(&mut self.inboxes) {
+                true => {
+                    link.host.memory.unregister(cx.waker());
+                    Poll::Ready(())
+                }
+                false => Poll::Pending,
+            }
+        });
+        if !link.can_send() {
+            link.on_input_end(TransportError::Io);
+        }
+    }
+
+    /// The session's own thread: reads while nobody waits for a message, until the session closes or the stream ends.
+    pub(crate) fn run(frames: Box<Frames>, peer: &PeerHandle) -> Box<Frames> {
+        let mut driver = Box::new(Self::new(frames, peer));
+        let link = Arc::clone(&driver.frames.link);
+        let can_leave = driver.slice(true);
+        if can_leave {
+            driver = link.leave_lead(driver);
+        }
+        loop {
+            driver.slice(false);
+            let is_awaited = link.lead.has_willing();
+            match driver.pump() {
+                // Whoever waited has its message, and reads the next one itself.
+                Pumped::Bytes if can_leave && is_awaited && driver.inboxes.has_woken() => {
+                    driver = link.leave_lead(driver);
+                }
+                Pumped::Bytes | Pumped::Nothing => {}
+                Pumped::Held(subprotocol) => driver.wait_for_room(subprotocol),
+                Pumped::Over => break,
+            }
+        }
+        driver.frames.receive.abort(&mut driver.inboxes);
+        driver.frames
+    }
+}
+
+impl Link {
+    /// Leaves the half to those who wait for messages, and waits until it is the caller's again.
+    fn leave_lead(&self, driver: Box<Driver>) -> Box<Driver> {
+        self.leave(driver);
+        self.lead.wait()
+    }
+
+    fn leave(&self, driver: Box<Driver>) {
+        let now = self.now();
+        self.lead.leave(driver, now);
+        self.look_after_lead(now.saturating_add(PATIENCE));
+        if self.lead.has_willing() {
+            // Those who come to wait only now find the half free by themselves.
+            let _ = self.queues().iter().any(Queue::wake_waiting_reader);
+        }
+    }
+
+    /// The next message of a subprotocol, or why there is none; `None` at `deadline`. Whoever waits reads from the transport
+    /// itself, unless another thread does.
+    pub(crate) fn next(
+        &self,
+        subprotocol: usize,
+        deadline: Option<Instant>,
+    ) -> Option<Result<Queued, CloseReason>> {
+        let queue = self.queue(subprotocol);
+        if let Poll::Ready(next) = queue.poll_next(None) {
+            return Some(next);
+        }
+        self.before_wait(deadline.is_none());
+        loop {
+            // A read of the transport could outlast a shorter wait.
+            let may_lead =
+                deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
+            if may_lead
+                && let Some(driver) = self.lead.try_take()
+                && let Some(next) = self.read_for(queue, driver)
+            {
+                return Some(next);
+            }
+            let willing = may_lead.then(|| self.lead.willing());
+            let waited = block_until(deadline, |cx| match queue.poll_next(Some(cx)) {
+                Poll::Ready(next) => Poll::Ready(Some(next)),
+                Poll::Pending if may_lead && self.lead.is_free() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            drop(willing);
+            match waited {
+                Some(Some(next)) => return Some(next),
+                Some(None) => {}
+                None => return None,
+            }
+        }
+    }
+
+    /// Reads from the transport until `queue` has a message. `None` if there is a reason to wait for it otherwise.
+    fn read_for(&self, queue: &Queue, driver: Box<Driver>) -> Option<Result<Queued, CloseReason>> {
+        let mut leading = Leading {
+            link: self,
+            driver: Some(driver),
+        };
+        loop {
+            let driver = leading.driver.as_mut()?;
+            let pumped = match driver.slice(true) {
+                true => driver.pump(),
+                false => Pumped::Nothing,
+            };
+            if let Poll::Ready(next) = queue.poll_next(None) {
+                if let Some(driver) = leading.driver.take() {
+                    self.leave(driver);
+                }
+                return Some(next);
+            }
+            if pumped != Pumped::Bytes {
+                return None;
+            }
+        }
+    }
+}
+
+/// The half in the hands of a thread that waits for a message. When dropped it goes to the session's own thread.
+struct Leading<'a> {
+    link: &'a Link,
+    driver: Option<Box<Driver>>,
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            self.link.lead.hand_over(driver);
+        }
+    }
+}
