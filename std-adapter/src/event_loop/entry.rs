@@ -291,6 +291,10 @@ impl Entry {
             }
         }
         let now = Open::now(tools);
+        if self.open.connection.close_reason().is_some() {
+            // What follows is only the end.
+            (self.open.timer, self.open.wants_room) = (None, false);
+        }
         if self.open.timer.is_some_and(|at| at <= now) {
             self.open.timer = None;
             self.call(tools, None, |handler, session| handler.on_timer(session));

@@ -511,7 +511,9 @@ fn a_connection_that_is_cut_is_an_error_of_the_transport() {
             thread::spawn(move || drop(std::io::copy(&mut from, &mut to)))
         };
         let pipes = [pipe(&one, &two), pipe(&two, &one)];
-        pipes.map(|pipe| pipe.join().expect("no panic"));
+        for pipe in pipes {
+            pipe.join().expect("no panic");
+        }
     });
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
     let mut enode = server.enode();
