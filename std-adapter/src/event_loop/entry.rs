@@ -322,6 +322,10 @@ impl Entry {
             return Turn::Over;
         }
         again |= self.open.connection.inbox.has_next() && self.handler.is_some();
+        // The last steps may have made room for what was read already, or is there to be read: the poller tells of it once.
+        let connection = &mut self.open.connection;
+        let waits = self.open.readable || !self.unread.is_empty() || connection.is_held();
+        again |= waits && connection.wants_input(tools);
         match self
             .open
             .connection

@@ -1,4 +1,5 @@
 //! Live sessions with go-ethereum.
+mod event_loop;
 mod hostile;
 mod hostile_base;
 mod hostile_codes;

@@ -1,5 +1,6 @@
 //! The remote ends: thousands of the core's sessions, each with an identity of its own, driven by one thread. They echo.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::{Entropy, NodeKey};
 use devp2p_core::session::{Event, MIN_INBOX_MEMORY, Session, Storage};
-use devp2p_core::time::PollAt;
+use devp2p_core::time::{Instant, PollAt};
 use devp2p_std::time::Clock;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -33,8 +34,8 @@ struct End {
     readable: bool,
     writable: bool,
     unread: Vec<u8>,
-    /// When it is looked at next.
-    at: PollAt,
+    /// When it is looked at next: perhaps too early.
+    queued: Option<Instant>,
     active: bool,
 }
 
@@ -46,6 +47,10 @@ struct Swarm {
     clock: Clock,
     poll: Poll,
     ends: Vec<Option<End>>,
+    /// Of those that are queued.
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// Whom the poller named.
+    ready: Vec<usize>,
     buffer: Vec<u8>,
     active: usize,
     /// Sessions that ended otherwise than by the other side's orderly end.
@@ -68,6 +73,8 @@ pub(crate) fn run(address: SocketAddr, ping_interval: u64) -> Result<(), Failure
         clock: Clock::new(),
         poll,
         ends: Vec::new(),
+        deadlines: BTreeSet::new(),
+        ready: Vec::new(),
         buffer: vec![0; 64 * 1024],
         active: 0,
         failed: 0,
@@ -89,7 +96,7 @@ pub(crate) fn run(address: SocketAddr, ping_interval: u64) -> Result<(), Failure
 impl Swarm {
     fn drive(&mut self, wishes: &Receiver<String>) -> Result<(), Failure> {
         let mut events = Events::with_capacity(1024);
-        let (mut wanted, mut told) = (0, 0);
+        let (mut wanted, mut told, mut over) = (0, 0, false);
         loop {
             match wishes.try_recv() {
                 Ok(line) => wanted = line.parse()?,
@@ -108,37 +115,37 @@ impl Swarm {
                 println!("{} of {} sessions failed", self.failed, self.ends.len());
                 return Err("a session failed".into());
             }
-            if wanted > 0 && self.ended == wanted && told == wanted {
+            if wanted > 0
+                && self.ended == wanted
+                && told == wanted
+                && !mem::replace(&mut over, true)
+            {
                 println!("ended well");
-                told = usize::MAX;
             }
-            self.poll.poll(&mut events, self.timeout())?;
+            let timeout = match self.ready.is_empty() {
+                true => (self.deadlines.first()).and_then(|(at, _)| self.clock.until(*at)),
+                false => Some(std::time::Duration::ZERO),
+            };
+            self.poll.poll(&mut events, timeout)?;
             for event in &events {
                 let Token(index) = event.token();
                 if let Some(Some(end)) = self.ends.get_mut(index) {
                     end.readable |= event.is_readable() || event.is_read_closed();
                     end.writable |= event.is_writable();
-                    end.at = PollAt::Now;
+                    self.ready.push(index);
                 }
             }
             let now = self.clock.now();
-            for index in 0..self.ends.len() {
-                let due = |end: &Option<End>| end.as_ref().is_some_and(|end| end.at.is_due(now));
-                if self.ends.get(index).is_some_and(due) {
-                    self.turn(index);
+            while let Some(&(at, index)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+                self.deadlines.remove(&(at, index));
+                if let Some(Some(end)) = self.ends.get_mut(index) {
+                    end.queued = None;
+                    self.ready.push(index);
                 }
             }
-        }
-    }
-
-    /// Until the next deadline. A look at each session is nothing beside what they do.
-    fn timeout(&self) -> Option<std::time::Duration> {
-        let ends = self.ends.iter().flatten();
-        let next = ends.fold(PollAt::Idle, |next, end| next.min(end.at));
-        match next {
-            PollAt::Now => Some(std::time::Duration::ZERO),
-            PollAt::At(at) => self.clock.until(at),
-            PollAt::Idle => None,
+            for index in mem::take(&mut self.ready) {
+                self.turn(index);
+            }
         }
     }
 
@@ -175,13 +182,14 @@ impl Swarm {
         self.poll
             .registry()
             .register(&mut socket, token, interest)?;
+        self.ready.push(self.ends.len());
         self.ends.push(Some(End {
             session,
             socket,
             readable: true,
             writable: true,
             unread: Vec::new(),
-            at: PollAt::Now,
+            queued: None,
             active: false,
         }));
         Ok(())
@@ -199,9 +207,22 @@ impl Swarm {
                 self.failed += 1;
             }
             self.ended += 1;
+            if let Some(at) = end.queued {
+                self.deadlines.remove(&(at, index));
+            }
             if let Some(end) = self.ends.get_mut(index) {
                 *end = None;
             }
+            return;
+        }
+        // Its control messages are sealed, and it took what there was: what is left is time.
+        if let PollAt::At(at) = end.session.poll_at()
+            && end.queued.is_none_or(|queued| at < queued)
+        {
+            if let Some(queued) = end.queued.replace(at) {
+                self.deadlines.remove(&(queued, index));
+            }
+            self.deadlines.insert((at, index));
         }
     }
 }
@@ -233,7 +254,6 @@ impl End {
                 break;
             }
         }
-        self.at = self.session.poll_at();
         None
     }
 
