@@ -58,6 +58,7 @@ mod inbox;
 mod lane;
 mod lateness;
 mod node;
+mod open;
 mod output;
 mod shaking;
 mod slots;
