@@ -14,8 +14,8 @@
 //!
 //! # What is bounded
 //! What waits for the wire, by [`Builder::output_limit`]; what handles have queued, by as much again; what waits for a
-//! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket. Buffers are
-//! the loop's, and lent to the session that needs them: an idle session has none.
+//! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket, but for at most
+//! 64 KiB that were read already. Buffers are the loop's, and lent to the session that needs them: an idle session has none.
 //!
 //! ```
 //! use devp2p_core::disconnect::DisconnectReason;
@@ -58,6 +58,7 @@ mod inbox;
 mod lane;
 mod lateness;
 mod node;
+mod open;
 mod output;
 mod shaking;
 mod slots;

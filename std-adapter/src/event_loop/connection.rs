@@ -207,7 +207,8 @@ impl Connection {
 
     /// Whether a message waits for room in its inbox.
     pub(super) fn is_held(&self) -> bool {
-        matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
+        !self.peer.is_closing()
+            && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
     }
 
     /// Nothing more arrives, or the transport broke.

@@ -1,18 +1,16 @@
 //! One session on its socket: what a loop does for it in one turn.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use devp2p_core::capability::Capability;
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
-use devp2p_core::inbox::Meta;
 use devp2p_core::time::{Instant, PollAt};
 use mio::net::TcpStream;
 
@@ -21,13 +19,11 @@ use super::deadlines::Place;
 use super::dialling::Reply;
 use super::handle::{Begun, Handle};
 use super::handler::{Handler, Message, Oversize, Session, index};
-use super::inbox::Observer;
 use super::lane::Ticket;
 use super::node::Common;
+use super::open::{Open, Told};
 use super::tools::Tools;
-use crate::counters::Counters;
 use crate::events::PeerEvent;
-use crate::host::Host;
 use crate::node::DialError;
 use crate::peer::HelloText;
 
@@ -35,24 +31,8 @@ use crate::peer::HelloText;
 const READS: usize = 4;
 /// Messages of handles that are sealed in one turn.
 const SENDS: usize = 256;
-/// Bytes that wait before they are written in the midst of a turn.
-const MUCH: usize = 128 * 1024;
 /// A read that did not fill its buffer took all there was. Elsewhere only a read that would block says so.
 const SHORT_READ_IS_ALL: bool = cfg!(unix);
-
-/// A session and its socket, without the handler: what a callback may change.
-pub(super) struct Open {
-    pub(super) connection: Connection,
-    socket: TcpStream,
-    readable: bool,
-    /// The remote ended its direction, or the socket failed: to be read to the end.
-    hung_up: bool,
-    writable: bool,
-    cut: bool,
-    /// The handler was told to wait.
-    wants_room: bool,
-    pub(super) timer: Option<Instant>,
-}
 
 /// A session in its loop.
 pub(super) struct Entry {
@@ -86,95 +66,6 @@ pub(super) enum Turn {
     Until(PollAt),
     /// The session is over.
     Over,
-}
-
-impl Open {
-    fn now(tools: &Tools) -> Instant {
-        tools.host.clock.now()
-    }
-
-    /// Writes one message of the handler, which is called when there is room if there is none now.
-    pub(super) fn write(
-        &mut self,
-        tools: &mut Tools,
-        handle: &Handle,
-        now: Instant,
-        subprotocol: usize,
-        code: LocalCode,
-        payload: &[&[u8]],
-    ) -> Result<(), WriteError> {
-        let result = self.write_or_flush(tools, handle, now, subprotocol, code, payload);
-        self.wants_room |= matches!(result, Err(WriteError::WouldBlock { .. }));
-        result
-    }
-
-    fn write_or_flush(
-        &mut self,
-        tools: &mut Tools,
-        handle: &Handle,
-        now: Instant,
-        subprotocol: usize,
-        code: LocalCode,
-        payload: &[&[u8]],
-    ) -> Result<(), WriteError> {
-        let mut result = self
-            .connection
-            .try_write(now, tools, subprotocol, code, payload);
-        if matches!(result, Err(WriteError::WouldBlock { .. })) && self.writable {
-            self.flush(tools);
-            result = self
-                .connection
-                .try_write(now, tools, subprotocol, code, payload);
-        }
-        let written = result?;
-        let observer = Told::new(&tools.host, handle);
-        observer.counters(subprotocol).for_each(|counters| {
-            counters.sent(written.length, written.wire_length);
-        });
-        if let Some(capability) = observer.capability(subprotocol) {
-            tools.host.events.send_message(|| PeerEvent::MessageSent {
-                peer: handle.id(),
-                capability,
-                code,
-                length: written.length,
-            });
-        }
-        if self.connection.output.len() >= MUCH {
-            self.flush(tools);
-        }
-        Ok(())
-    }
-
-    /// Writes what the socket takes.
-    fn flush(&mut self, tools: &mut Tools) {
-        while self.writable && !self.connection.output.is_empty() {
-            match self.socket.write(self.connection.output.readable()) {
-                Ok(0) => self.cut(&io::ErrorKind::WriteZero.into()),
-                Ok(n) => self.connection.on_taken(Self::now(tools), n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.cut(&error),
-            }
-        }
-        self.connection.output.release(&mut tools.spare);
-    }
-
-    fn cut(&mut self, error: &io::Error) {
-        log::debug!("writing failed: {error}");
-        self.cut = true;
-        // What has arrived may tell why.
-        self.readable = true;
-        self.connection.cut_output();
-    }
-
-    fn close(&mut self, now: Instant, reason: CloseReason) {
-        self.connection.close(now, reason);
-    }
-
-    /// Whether a handler that was told to wait may go on.
-    fn has_room(&self, tools: &Tools) -> bool {
-        self.connection.output.len() <= tools.output_limit / 2
-    }
 }
 
 impl Entry {
@@ -255,11 +146,10 @@ impl Entry {
             connection.inbox.set_paused(subprotocol, false);
         }
         self.sends = true;
-        if let Some(reason) = asks.disconnect {
+        if let Some(reason) = asks.end {
             // What was queued before goes out before, as far as there is room.
-            self.send(tools);
-            self.open
-                .close(Open::now(tools), CloseReason::Local(reason));
+            while self.send(tools) {}
+            self.open.close(Open::now(tools), reason);
         }
     }
 
@@ -291,6 +181,10 @@ impl Entry {
             }
         }
         let now = Open::now(tools);
+        if self.open.connection.close_reason().is_some() {
+            // What follows is only the end.
+            (self.open.timer, self.open.wants_room) = (None, false);
+        }
         if self.open.timer.is_some_and(|at| at <= now) {
             self.open.timer = None;
             self.call(tools, None, |handler, session| handler.on_timer(session));
@@ -318,6 +212,10 @@ impl Entry {
             return Turn::Over;
         }
         again |= self.open.connection.inbox.has_next() && self.handler.is_some();
+        // The last steps may have made room for what was read already, or is there to be read: the poller tells of it once.
+        let connection = &mut self.open.connection;
+        let waits = self.open.readable || !self.unread.is_empty() || connection.is_held();
+        again |= waits && connection.wants_input(tools);
         match self
             .open
             .connection
@@ -417,6 +315,10 @@ impl Entry {
                 }
             }
             Event::HalfClose => {
+                // The wire took everything.
+                if let Some(handle) = &self.handle {
+                    handle.0.on_flushed();
+                }
                 // A failure means that the remote closed already.
                 let _ = self.open.socket.shutdown(Shutdown::Write);
             }
@@ -637,7 +539,13 @@ impl Entry {
                 handle.0.put_back(message);
                 return false;
             }
-            handle.0.on_sealed(length);
+            let closed = matches!(written, Err(WriteError::Closed(_)));
+            if let Err(error) = written
+                && !closed
+            {
+                log::warn!("a queued message of {length} bytes was not sent: {error}");
+            }
+            handle.0.on_sealed(length, !closed);
         }
         true
     }
@@ -676,49 +584,4 @@ fn is_ours(reason: CloseReason) -> bool {
             | CloseReason::ProtocolReturned { .. }
             | CloseReason::ProtocolError { .. }
     )
-}
-
-/// Counts messages and tells subscribers of them.
-struct Told<'a> {
-    host: &'a Host,
-    handle: &'a Handle,
-}
-
-impl<'a> Told<'a> {
-    fn new(host: &'a Host, handle: &'a Handle) -> Self {
-        Self { host, handle }
-    }
-
-    fn counters(&self, subprotocol: usize) -> impl Iterator<Item = &Counters> {
-        [&self.handle.0.counters[..], &self.host.counters[..]]
-            .into_iter()
-            .filter_map(move |all| all.get(subprotocol))
-    }
-
-    fn capability(&self, subprotocol: usize) -> Option<Capability> {
-        let protocol = self.host.protocols.get(subprotocol)?;
-        Some(protocol.capability())
-    }
-}
-
-impl Observer for Told<'_> {
-    fn received(&self, subprotocol: usize, meta: &Meta) {
-        self.counters(subprotocol)
-            .for_each(|counters| counters.received(meta.length, meta.wire_length));
-        let Some(capability) = self.capability(subprotocol) else {
-            return;
-        };
-        self.host
-            .events
-            .send_message(|| PeerEvent::MessageReceived {
-                peer: self.handle.id(),
-                capability,
-                code: meta.code,
-                length: meta.length,
-            });
-    }
-
-    fn dropped(&self, subprotocol: usize) {
-        self.counters(subprotocol).for_each(Counters::dropped);
-    }
 }

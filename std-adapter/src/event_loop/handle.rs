@@ -12,10 +12,12 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::shared_capabilities::SharedCapability;
 use devp2p_core::{MAX_MESSAGE_LENGTH, capability::Capability};
 
+use super::handler::index;
 use super::lane::{Command, Lane, Ticket};
 use crate::counters::{Counters, Traffic};
 use crate::host::Host;
 use crate::peer::HelloText;
+use crate::protocol::Failure;
 
 /// What a queued message is taken to cost besides its payload.
 const MESSAGE_COST: usize = 64;
@@ -34,8 +36,13 @@ struct State {
     /// Messages queued in all, and how many of them the wire has taken.
     queued: u64,
     flushed: u64,
+    /// Some of them were not sealed, and never will be.
+    lost: bool,
     /// What else is asked for.
     asks: Asks,
+    /// The end that a handle asked for: nothing is queued from here on.
+    asked: Option<CloseReason>,
+    /// Why the session ends.
     reason: Option<CloseReason>,
     closed: bool,
 }
@@ -43,7 +50,7 @@ struct State {
 /// What handles ask of the loop besides sending.
 #[derive(Default)]
 pub(super) struct Asks {
-    pub(super) disconnect: Option<DisconnectReason>,
+    pub(super) end: Option<CloseReason>,
     pub(super) ping: bool,
     pub(super) flush: bool,
     /// Bit `i`: resume subprotocol `i`.
@@ -173,7 +180,8 @@ impl Handle {
     // ---- Sending ----
 
     /// Queues one message for the loop to send, without waiting. `Ok` means queued, in order; a later failure is the
-    /// session's [`close_reason`](Self::close_reason). From inside a callback of the same session,
+    /// session's [`close_reason`](Self::close_reason). Only a payload close to 16 MiB that does not compress can be left out
+    /// alone, and logged: its compressed form is larger than a frame. From inside a callback of the same session,
     /// [`Session::try_write`](super::Session::try_write) is cheaper.
     ///
     /// # Errors
@@ -243,11 +251,39 @@ impl Handle {
 
     // ---- The session ----
 
-    /// Ends the session: the remote is told `reason`.
+    /// Ends the session, unless it is ending already: the remote is told `reason`. What handles have queued goes out before,
+    /// as far as the output has room; nothing more is queued.
     pub fn disconnect(&self, reason: DisconnectReason) {
-        self.0.ask(|asks| {
-            asks.disconnect.get_or_insert(reason);
+        self.end(CloseReason::Local(reason));
+    }
+
+    /// The work of this subprotocol is done: ends the session as a run closure that returns does, else as
+    /// [`disconnect`](Self::disconnect).
+    pub fn finish(&self, subprotocol: usize) {
+        self.end(CloseReason::ProtocolReturned {
+            subprotocol: index(subprotocol),
         });
+    }
+
+    /// This subprotocol failed: ends the session as a run closure that fails does, else as [`disconnect`](Self::disconnect).
+    pub fn fail(&self, subprotocol: usize, failure: &Failure) {
+        log::debug!("subprotocol {subprotocol} failed: {failure}");
+        self.end(CloseReason::ProtocolError {
+            subprotocol: index(subprotocol),
+            reason: failure.reason(),
+        });
+    }
+
+    fn end(&self, reason: CloseReason) {
+        let mut state = self.0.lock();
+        if state.asked.is_some() || state.closed {
+            return;
+        }
+        state.asked = Some(reason);
+        state.asks.end = Some(reason);
+        drop(state);
+        self.0.changed.notify_all();
+        self.0.tell();
     }
 
     /// Delivers messages of this subprotocol again, which the handler paused.
@@ -328,7 +364,7 @@ impl Shared {
 
     /// Whether a message of `length` bytes can be queued now, or never; `None` if it must wait. An empty queue takes any.
     fn room(&self, state: &State, length: usize) -> Option<Result<(), WriteError>> {
-        if let Some(reason) = state.reason {
+        if let Some(reason) = state.reason.or(state.asked) {
             return Some(Err(WriteError::Closed(reason)));
         }
         let needed = state.bytes.saturating_add(length + MESSAGE_COST);
@@ -415,8 +451,9 @@ impl Shared {
     }
 
     /// A message was sealed, or cannot be: whoever waits for room may go on.
-    pub(super) fn on_sealed(&self, length: usize) {
+    pub(super) fn on_sealed(&self, length: usize, sealed: bool) {
         let mut state = self.lock();
+        state.lost |= !sealed;
         state.bytes = state.bytes.saturating_sub(length + MESSAGE_COST);
         if state.outbox.is_empty() {
             state.outbox = VecDeque::new();
@@ -429,7 +466,7 @@ impl Shared {
     pub(super) fn on_flushed(&self) -> bool {
         let mut state = self.lock();
         let all = state.outbox.is_empty();
-        if all {
+        if all && !state.lost {
             state.flushed = state.queued;
         }
         drop(state);
@@ -442,6 +479,7 @@ impl Shared {
         let mut state = self.lock();
         state.reason.get_or_insert(reason);
         let outbox = std::mem::take(&mut state.outbox);
+        state.lost |= !outbox.is_empty();
         state.bytes = 0;
         state.closed |= closed;
         drop(state);

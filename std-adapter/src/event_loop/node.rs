@@ -268,8 +268,8 @@ impl EventNode {
 
     // ---- Sessions ----
 
-    /// Starts to dial this node, or finds the session that there is with it. A name in the enode is looked up here, which
-    /// may block.
+    /// Starts to dial this node, or finds the session that there is with it. Dials of one node at the same time are as many
+    /// connections, of which one becomes the session. A name in the enode is looked up here, which may block.
     ///
     /// # Errors
     /// [`DialError`] says what happened and what to do.

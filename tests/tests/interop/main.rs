@@ -1,5 +1,6 @@
 //! Live sessions with go-ethereum.
 mod bench;
+mod event_loop;
 mod hostile;
 mod hostile_base;
 mod hostile_codes;

@@ -209,6 +209,20 @@ fn two_nodes_that_dial_each_other_have_one_session() {
 }
 
 #[test]
+fn no_shared_capability_is_a_useless_peer() {
+    let server = node(&host(1, vec![protocol("theirs", 1)]), Script::default());
+    let client = node(&host(2, vec![protocol("ours", 1)]), Script::default());
+    let dial = client.node.dial(&server.enode()).expect("a dial");
+    let outcome = dial.wait_timeout(HANG).expect("an outcome");
+    let DialError::Closed(reason) = outcome.expect_err("nothing is shared") else {
+        panic!("not by the session's end");
+    };
+    // Whoever hears the other first says so; the other hears that, or finds out by itself.
+    let useless = [CloseReason::UselessPeer, told(R::USELESS_PEER)];
+    assert!(useless.contains(&reason), "{reason}");
+}
+
+#[test]
 fn another_identity_than_dialled_fails_the_handshake() {
     let server = node(&host(1, vec![protocol("test", 1)]), Script::default());
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
@@ -511,7 +525,9 @@ fn a_connection_that_is_cut_is_an_error_of_the_transport() {
             thread::spawn(move || drop(std::io::copy(&mut from, &mut to)))
         };
         let pipes = [pipe(&one, &two), pipe(&two, &one)];
-        pipes.map(|pipe| pipe.join().expect("no panic"));
+        for pipe in pipes {
+            pipe.join().expect("no panic");
+        }
     });
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
     let mut enode = server.enode();

@@ -3,6 +3,7 @@ mod backoff;
 mod closing;
 mod closing_transport;
 mod enode;
+mod event_alike;
 mod framed;
 mod event_ends;
 mod event_loop;
