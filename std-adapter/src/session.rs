@@ -31,6 +31,10 @@ use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::Transport;
 
+/// Stack of the thread of a handshake, in bytes: several times what it takes. Other than the size of other threads, so that
+/// the system gives its pages, once used, to the next handshake instead of to a thread that stays.
+const HANDSHAKE_STACK: usize = 512 * 1024;
+
 /// Who wants to be admitted.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -204,10 +208,11 @@ impl Session {
 
     /// The handshake in a thread of its own, whose deep stack goes with it: this thread lives as long as the session.
     #[inline(never)]
-    fn handshake_apart(&mut self) -> Option<Established> {
+    fn handshake_apart(&mut self) -> Option<Box<Established>> {
         let ended = thread::scope(|scope| {
             let handshake = thread::Builder::new()
                 .name("devp2p-handshake".to_owned())
+                .stack_size(HANDSHAKE_STACK)
                 .spawn_scoped(scope, || self.handshake());
             handshake.map(ScopedJoinHandle::join)
         });
@@ -225,7 +230,7 @@ impl Session {
     }
 
     /// The encrypted handshake, with blocking reads; the timer closes the transport when it is too late.
-    fn handshake(&mut self) -> Option<Established> {
+    fn handshake(&mut self) -> Option<Box<Established>> {
         let link = Arc::clone(&self.link);
         let broken = |error| link.change(|peer, now| peer.handle_end(now, error));
         let mut entropy = Zeroizing::new([0; Entropy::LENGTH]);
@@ -258,7 +263,7 @@ impl Session {
                         return None;
                     }
                 }
-                Ok(Step::Done(established)) => return Some(established),
+                Ok(Step::Done(established)) => return Some(Box::new(established)),
                 Err(_) => {
                     broken(TransportError::Handshake);
                     return None;
@@ -271,7 +276,7 @@ impl Session {
     #[inline(never)]
     fn open(
         &mut self,
-        established: Established,
+        established: Box<Established>,
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
         live: &mut Live,
     ) -> Box<Frames> {

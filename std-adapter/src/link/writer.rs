@@ -21,6 +21,9 @@ const WATCH: Duration = Duration::from_micros(400);
 /// How long the thread stays without work: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// Stack of the thread, in bytes. Other than that of threads that stay, which shall not be given pages used by this one.
+const STACK: usize = 256 * 1024;
+
 /// How the thread is told of work.
 #[derive(Debug, Default)]
 pub(super) struct Kick {
@@ -126,6 +129,7 @@ impl Link {
         };
         let thread = thread::Builder::new()
             .name("devp2p-write".to_owned())
+            .stack_size(STACK)
             .spawn(move || {
                 if catch_unwind(AssertUnwindSafe(|| link.run_writer())).is_err() {
                     log::error!("the writer of a transport panicked");
