@@ -143,6 +143,11 @@ impl<O> Queues<O> {
         }
     }
 
+    /// What the inboxes of all sessions share.
+    pub(crate) fn memory(&self) -> &Arc<MemoryCap> {
+        &self.memory
+    }
+
     /// Wakes the readers of what was committed since the last call: once for many messages.
     pub(crate) fn wake_readers(&mut self) {
         self.has_woken = false;

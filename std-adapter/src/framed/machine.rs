@@ -179,7 +179,7 @@ impl Machine {
     pub fn restart(&mut self, now: Instant) {
         self.framing.restart();
         self.life = Life::new(&self.ours.protocols);
-        self.inboxes = inboxes(&self.life, Arc::clone(&self.inboxes.memory));
+        self.inboxes = inboxes(&self.life, Arc::clone(self.inboxes.memory()));
         self.begin(self.framing.is_begun().then_some(now));
         (self.held, self.restarts) = (None, false);
         self.end = End::Open;
@@ -233,6 +233,7 @@ impl Machine {
         let taken = self
             .peer
             .handle_message(now, &local, code, &payload, &mut self.inboxes);
+        self.inboxes.wake_readers();
         if waits_for_hello && self.is_active() {
             let remote = self.peer.remote().map(|remote| remote.id);
             let text = HelloText::read(&payload);
@@ -465,7 +466,7 @@ impl Machine {
     }
 
     pub(super) fn memory(&self) -> &Arc<MemoryCap> {
-        &self.inboxes.memory
+        self.inboxes.memory()
     }
 
     pub(super) fn protocols(&self) -> &[Protocol] {
@@ -478,11 +479,8 @@ impl Machine {
 }
 
 fn inboxes(life: &Life, memory: Arc<MemoryCap>) -> Queues<Told> {
-    Queues {
-        queues: Arc::clone(&life.queues),
-        memory,
-        observer: Told(Arc::clone(&life.counters)),
-    }
+    let observer = Told(Arc::clone(&life.counters));
+    Queues::new(Arc::clone(&life.queues), memory, observer)
 }
 
 impl std::fmt::Debug for Machine {
