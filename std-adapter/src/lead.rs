@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_half_that_was_left_is_for_one_who_waits() {
         let lead = Lead::default();
-        assert!(!lead.is_free() && lead.try_take() == None::<u8>);
+        assert!(!lead.is_free() && lead.try_take().is_none());
         lead.leave(7, NOW);
         assert!(lead.is_free());
         assert_eq!(lead.try_take(), Some(7));
