@@ -135,7 +135,11 @@ fn lift(r: FieldBytes, v: u8) -> Option<ProjectivePoint> {
     Some(point.into())
 }
 
-/// `a` times the generator plus `b` times the point, all of them public.
+/// `a` times the generator plus `b` times the point, in a time that depends on them.
+///
+/// Not all of that is public: `a` follows from the signed bytes, static shared secret exclusive-or initiator's nonce. It is
+/// accepted: only the recipient does this, once per handshake and per fresh nonce, no key is derived from those bytes, and
+/// libsecp256k1, behind go-ethereum's recovery, takes a variable time too.
 #[inline(never)]
 fn combine(a: &Scalar, point: &ProjectivePoint, b: &Scalar) -> ProjectivePoint {
     ProjectivePoint::mul_by_generator_and_mul_add_vartime(a, b, point)

@@ -260,8 +260,8 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     }
 
     fn static_shared(&mut self, key: &NodeKey) -> Result<Stage, HandshakeError> {
-        let shared = C::shared_x(key.secret(), &self.remote.0).ok_or(HandshakeError)?;
-        let shared = Zeroizing::new(shared);
+        let mut shared = Zeroizing::default();
+        share::<C>(key.secret(), &self.remote.0, &mut shared)?;
         let (nonce, next) = match self.role {
             Role::Initiator => (&self.entropy.nonce, Stage::Sign),
             Role::Recipient => (&self.remote_nonce, Stage::Recover),
@@ -296,8 +296,9 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
 
     #[inline(never)]
     fn seal(&mut self, sent: &mut [u8]) -> Result<(Stage, usize), HandshakeError> {
-        let shared = C::shared_x(&self.entropy.ecies, &self.remote.0).ok_or(HandshakeError)?;
-        let keys = PacketKeys::derive(&Zeroizing::new(shared));
+        let mut shared = Zeroizing::default();
+        share::<C>(&self.entropy.ecies, &self.remote.0, &mut shared)?;
+        let keys = PacketKeys::derive(&shared);
         let packet = self.packet(sent)?;
         keys.seal(packet, &self.entropy.iv)?;
         let next = match self.role {
@@ -310,9 +311,10 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     #[inline(never)]
     fn open(&mut self, key: &NodeKey, packet: &[u8]) -> Result<Stage, HandshakeError> {
         let point = ecies::ephemeral_point(packet)?;
-        let shared = C::shared_x(key.secret(), point).ok_or(HandshakeError)?;
+        let mut shared = Zeroizing::default();
+        share::<C>(key.secret(), point, &mut shared)?;
         let mut head = Zeroizing::new([0; body::HEAD]);
-        let length = PacketKeys::derive(&Zeroizing::new(shared)).open(packet, &mut *head)?;
+        let length = PacketKeys::derive(&shared).open(packet, &mut *head)?;
         Ok(match self.role {
             Role::Initiator => {
                 let (point, nonce) = body::read_ack(&*head, length)?;
@@ -329,8 +331,8 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     }
 
     fn finish(&mut self) -> Result<Stage, HandshakeError> {
-        let shared = C::shared_x(&self.entropy.ephemeral, &self.remote_ephemeral);
-        *self.message = *Zeroizing::new(shared.ok_or(HandshakeError)?);
+        let remote = &self.remote_ephemeral;
+        share::<C>(&self.entropy.ephemeral, remote, &mut self.message)?;
         Ok(Stage::Establish)
     }
 
@@ -388,6 +390,20 @@ impl<C: Curve, S: Sponge> core::fmt::Debug for Handshake<C, S> {
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
+}
+
+/// Writes the x coordinate that secret and point share to `to`, and wipes the copy it came in.
+#[inline(never)]
+fn share<C: Curve>(
+    secret: &SecretBytes,
+    point: &PointBytes,
+    to: &mut [u8; 32],
+) -> Result<(), HandshakeError> {
+    let mut shared = C::shared_x(secret, point);
+    let shared = shared.as_mut().ok_or(HandshakeError)?;
+    *to = *shared;
+    shared.zeroize();
+    Ok(())
 }
 
 enum Gathered<'a> {

@@ -7,6 +7,8 @@ use aes::cipher::{
     BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, ParBlocks,
 };
 
+use zeroize::Zeroize;
+
 use super::cipher::BLOCK;
 
 /// Exclusive-ors `data` with the encrypted counter blocks from `counter` on, big-endian, 128 bits.
@@ -44,5 +46,6 @@ impl BlockCipherEncClosure for KeyStream<'_> {
                 }
             }
         }
+        batch.zeroize();
     }
 }
