@@ -91,7 +91,8 @@ pub enum Decoded {
     },
     /// What came is not what was sent. A message may be lost, and a session without all its messages is none: it ends.
     Damaged,
-    /// The session has begun: what follows belongs to it. Only from a framing that delimits sessions, as the following.
+    /// The session has begun: what follows belongs to it. Only from a framing that delimits sessions, as the following. If it was
+    /// ended on our side before, it stays so: the remote is told, and nothing of it is taken.
     Begin,
     /// The remote says nothing more in this session.
     End,

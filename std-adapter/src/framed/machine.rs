@@ -208,6 +208,8 @@ impl Machine {
                 Some(_) if !self.framing.is_begun() => {}
                 Some(Decoded::Message { code, payload }) => self.take(now, code, payload),
                 Some(Decoded::Damaged) => self.handle_end(now, TransportError::BadMac),
+                // One that was ended before it began keeps its cause, and the remote is told.
+                Some(Decoded::Begin) if self.peer.is_closing() => {}
                 Some(Decoded::Begin) => self.begin(Some(now)),
                 Some(Decoded::End) => self.handle_end(now, TransportError::EndOfStream),
                 Some(Decoded::Restart) => {
