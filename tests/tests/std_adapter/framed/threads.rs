@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -307,4 +307,33 @@ fn a_framing_that_panics_ends_its_own_session_only() {
     let io = CloseReason::Transport(TransportError::Io);
     assert_eq!(end.session(HANG).err(), Some(SessionError::Closed(io)));
     assert_eq!(raw.read(&mut [0]).ok(), Some(0), "the transport is closed");
+}
+
+#[test]
+fn a_read_with_a_timeout_keeps_it_while_another_thread_reads() {
+    let (mut end, mut raw) = with_raw(settings(1));
+    say_hello(&mut raw, 2);
+    let mut session = end.session(HANG).expect("a session");
+    let one = Arc::new(session.take(0).expect("shared"));
+    let (begins, begun) = mpsc::channel();
+    let reader = {
+        let one = Arc::clone(&one);
+        thread::spawn(move || {
+            begins.send(()).expect("it is awaited");
+            one.read().map(|message| message.payload)
+        })
+    };
+    begun.recv_timeout(HANG).expect("a reader");
+    let (reports, report) = mpsc::channel();
+    let timed = Arc::clone(&one);
+    thread::spawn(move || {
+        for _ in 0..10 {
+            let _ = reports.send(timed.read_timeout(Duration::from_millis(20)));
+        }
+    });
+    for _ in 0..10 {
+        assert_eq!(report.recv_timeout(HANG), Ok(Ok(None)));
+    }
+    raw.write_all(&framed(16, b"here")).expect("it is taken");
+    assert_eq!(reader.join().expect("no panic"), Ok(b"here".to_vec()));
 }
