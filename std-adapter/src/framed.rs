@@ -34,6 +34,13 @@ pub const VERSION: u8 = 4;
 /// On a transport with connections, where a session is one connection, the first three methods are all there is. A framing
 /// for a line without connections, over which one session follows the other, says where they begin and end:
 /// [`delimits_sessions`](Self::delimits_sessions) is true, and it does the rest of the methods too.
+///
+/// An [`Endpoint`] calls every method under the lock of its session, from whichever of its threads or the program's has
+/// something to do: a method must not block, for reads from the wire, writes and deadlines wait meanwhile, and must not call the
+/// endpoint or a handle of its session, which would wait for itself. One that panics ends the session as
+/// [`TransportError::Io`](devp2p_core::error::TransportError::Io) and closes the transport; the framing is not called again.
+/// Where a write or [`Endpoint::session`] called it ([`encode`](Self::encode), [`restart`](Self::restart)), the panic goes on in
+/// that thread.
 pub trait Framing: Send {
     /// Takes bytes from the front of `bytes`, which is not empty, up to and including what makes something of them: returns how
     /// many it took, at least one, and what they say. Without the latter it took all.
@@ -91,7 +98,8 @@ pub enum Decoded {
     },
     /// What came is not what was sent. A message may be lost, and a session without all its messages is none: it ends.
     Damaged,
-    /// The session has begun: what follows belongs to it. Only from a framing that delimits sessions, as the following.
+    /// The session has begun: what follows belongs to it. Only from a framing that delimits sessions, as the following. If it was
+    /// ended on our side before, it stays so: the remote is told, and nothing of it is taken.
     Begin,
     /// The remote says nothing more in this session.
     End,

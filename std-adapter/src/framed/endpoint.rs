@@ -1,8 +1,9 @@
 //! The threads of one end: one reads, one writes, one calls when a deadline comes.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
@@ -133,7 +134,7 @@ impl Endpoint {
         let shared = Arc::clone(&self.shared);
         let body = move || {
             if catch_unwind(AssertUnwindSafe(|| run(&shared))).is_err() {
-                log::error!("a transport or a framing panicked");
+                log::error!("a transport or a framing panicked: the link ends");
                 shared.fail();
             }
         };
@@ -238,6 +239,27 @@ impl Running {
         })
     }
 
+    /// Runs what may call the framing. If that panics, the session ends here, whichever thread it is.
+    fn guard<R>(
+        &mut self,
+        now: time::Instant,
+        f: impl FnOnce(&mut Self) -> R,
+    ) -> Result<R, Box<dyn Any + Send>> {
+        let called = catch_unwind(AssertUnwindSafe(|| f(self)));
+        if called.is_err() {
+            log::error!("a framing panicked: its session ends");
+            self.fail(now);
+        }
+        called
+    }
+
+    /// Ends everything, without a word from the framing.
+    fn fail(&mut self, now: time::Instant) {
+        (self.input_ended, self.output_failed) = (true, true);
+        self.machine.abandon(now);
+        self.wake_reader();
+    }
+
     fn wake_reader(&mut self) {
         self.reader.take().into_iter().for_each(Waker::wake);
     }
@@ -252,7 +274,7 @@ enum Work {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Running> {
-        // A framing that panicked has ended its session by that.
+        // No panic of a framing gets past the guard, so nothing is left half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -265,9 +287,9 @@ impl Shared {
     pub(super) fn change<R>(&self, f: impl FnOnce(&mut Running, time::Instant) -> R) -> R {
         let mut running = self.lock();
         let now = self.clock.now();
-        let result = f(&mut running, now);
+        let result = running.guard(now, |running| f(running, now));
         self.settle(running, now);
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Waits until `done` has something to say, then does what follows; `None` if that is not before `deadline`. Until then
@@ -280,9 +302,10 @@ impl Shared {
         let mut running = self.lock();
         loop {
             let now = self.clock.now();
-            if let Some(result) = done(&mut running, now) {
+            let result = running.guard(now, |running| done(running, now));
+            if let Some(result) = result.transpose() {
                 self.settle(running, now);
-                return Some(result);
+                return Some(result.unwrap_or_else(|panic| resume_unwind(panic)));
             }
             running = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(left) if left.is_zero() => return None,
@@ -299,12 +322,16 @@ impl Shared {
     }
 
     fn settle(&self, mut running: MutexGuard<'_, Running>, now: time::Instant) {
-        let machine = &mut running.machine;
-        machine.poll(now);
+        // Nothing here is whose call it is: a panic is not passed on.
+        let polled = running.guard(now, |running| {
+            running.machine.poll(now);
+            running.machine.poll_at()
+        });
         if let Some(timer) = self.timer.get() {
             // Before unlocking: else a deadline could be overwritten by one that another thread computed earlier.
-            self.timekeeper.set(timer, machine.poll_at());
+            self.timekeeper.set(timer, polled.unwrap_or(PollAt::Idle));
         }
+        let machine = &running.machine;
         let is_over = machine.peer().state() == State::Closed && !machine.delimits_sessions();
         drop(running);
         self.changed.notify_all();
@@ -313,15 +340,8 @@ impl Shared {
         }
     }
 
-    /// Ends everything, without a word from the framing.
     fn fail(&self) {
-        let mut running = self.lock();
-        (running.input_ended, running.output_failed) = (true, true);
-        running.machine.abandon(self.clock.now());
-        running.wake_reader();
-        drop(running);
-        self.changed.notify_all();
-        self.closer.close();
+        self.change(|running, now| running.fail(now));
     }
 
     // ---- The thread that reads ----

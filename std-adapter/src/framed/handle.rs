@@ -1,6 +1,6 @@
 //! What the program holds of a session over a private link.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::counters::{Counters, Traffic};
 use crate::handle::{Message, ReadError};
 use crate::queue::{Queue, Queued};
 use crate::time::to_std_duration;
+use crate::turn::Turns;
 
 /// A session that became active: the remote, and the handles of the shared subprotocols. Dropping a handle says that its
 /// subprotocol is done and so ends the session; dropping this drops those that were not taken.
@@ -39,7 +40,7 @@ impl Session {
                 peer: peer.clone(),
                 index,
                 capability,
-                reading: Mutex::default(),
+                reading: Turns::default(),
             })
         };
         let protocols = machine.protocols().iter().enumerate();
@@ -174,7 +175,7 @@ pub struct Subprotocol {
     index: usize,
     capability: Capability,
     /// The inbox has room for one reader that waits.
-    reading: Mutex<()>,
+    reading: Turns,
 }
 
 impl Subprotocol {
@@ -193,18 +194,20 @@ impl Subprotocol {
     /// # Errors
     /// [`ReadError::Closed`] at the end; [`ReadError::Oversize`] in place of a message that was too large.
     pub fn read(&self) -> Result<Message, ReadError> {
-        let _turn = self.turn();
+        let _turn = self.reading.wait(None);
         let next = block_on(|cx| self.queue().poll_next(Some(cx)));
         self.message(next)
     }
 
-    /// Waits for the next message, at most `timeout`: then `None`.
+    /// Waits for its turn and the next message, at most `timeout` together: then `None`.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_timeout(&self, timeout: Duration) -> Result<Option<Message>, ReadError> {
         let deadline = Instant::now().checked_add(timeout);
-        let _turn = self.turn();
+        let Some(_turn) = self.reading.wait(deadline) else {
+            return Ok(None);
+        };
         let next = block_until(deadline, |cx| self.queue().poll_next(Some(cx)));
         next.map(|next| self.message(next)).transpose()
     }
@@ -218,10 +221,6 @@ impl Subprotocol {
             Poll::Ready(next) => self.message(next).map(Some),
             Poll::Pending => Ok(None),
         }
-    }
-
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> &Queue {

@@ -52,6 +52,8 @@ pub struct Machine {
     /// Bytes that wait for the wire since before this session.
     foreign: u64,
     end: End,
+    /// The framing panicked: it is not called any more.
+    abandoned: bool,
 }
 
 /// How far the sending direction has come to its end.
@@ -172,6 +174,7 @@ impl Machine {
             taken: 0,
             foreign: 0,
             end: End::Open,
+            abandoned: false,
         })
     }
 
@@ -195,6 +198,9 @@ impl Machine {
     /// Takes bytes from the wire; returns how many. The rest is to be passed again: an inbox is full, or this session is to be
     /// [restarted](Self::restart) first.
     pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) -> usize {
+        if self.abandoned {
+            return bytes.len();
+        }
         let mut taken = 0;
         while !self.restarts && !self.is_held(now) {
             let rest = bytes.get(taken..).unwrap_or_default();
@@ -208,6 +214,8 @@ impl Machine {
                 Some(_) if !self.framing.is_begun() => {}
                 Some(Decoded::Message { code, payload }) => self.take(now, code, payload),
                 Some(Decoded::Damaged) => self.handle_end(now, TransportError::BadMac),
+                // One that was ended before it began keeps its cause, and the remote is told.
+                Some(Decoded::Begin) if self.peer.is_closing() => {}
                 Some(Decoded::Begin) => self.begin(Some(now)),
                 Some(Decoded::End) => self.handle_end(now, TransportError::EndOfStream),
                 Some(Decoded::Restart) => {
@@ -414,7 +422,9 @@ impl Machine {
         if self.held.is_some() {
             self.handle_input(now, &[]);
         }
-        self.say(now);
+        if !self.abandoned {
+            self.say(now);
+        }
         self.tell_end();
     }
 
@@ -428,15 +438,21 @@ impl Machine {
         }
     }
 
-    /// Ends the session at once, without calling the framing.
+    /// Ends the session at once, and never calls the framing again.
     pub(super) fn abandon(&mut self, now: Instant) {
+        self.abandoned = true;
+        (self.held, self.restarts) = (None, false);
         self.peer.handle_end(now, TransportError::Io);
         self.tell_end();
     }
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
     pub fn poll_at(&self) -> PollAt {
-        self.peer.poll_at().min(self.framing.poll_at())
+        let framing = match self.abandoned {
+            true => PollAt::Idle,
+            false => self.framing.poll_at(),
+        };
+        self.peer.poll_at().min(framing)
     }
 
     // ---- What there is to know ----
@@ -458,7 +474,7 @@ impl Machine {
     }
 
     pub(super) fn delimits_sessions(&self) -> bool {
-        self.framing.delimits_sessions()
+        !self.abandoned && self.framing.delimits_sessions()
     }
 
     pub(super) fn life(&self) -> &Arc<Life> {

@@ -1,15 +1,17 @@
 //! A framing that delimits sessions: one follows the other on the same stream.
 
 use std::os::unix::net::UnixStream;
+use std::task::Poll;
 use std::thread;
 
 use devp2p_core::code::WireCode;
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::lifecycle::State;
 use devp2p_core::time::{Duration, Instant, PollAt};
-use devp2p_std::framed::{Decoded, Endpoint, Framing, SessionError};
+use devp2p_std::framed::{Decoded, Endpoint, Framing, Machine, SessionError};
 
-use super::{Prefixed, settings};
+use super::{Prefixed, framed, settings};
 use crate::session_rig::HANG;
 
 /// Code 255 with an empty payload begins a session, 254 ends it. Both sides say both.
@@ -132,4 +134,54 @@ fn the_end_of_the_stream_is_the_end_of_all_sessions() {
     assert_eq!(theirs.peer().closed(), ended);
     assert_eq!(b.session(HANG).err(), Some(SessionError::Closed(ended)));
     assert!(a.wait_end(HANG) && b.wait_end(HANG));
+}
+
+fn machine(id: u8) -> Machine {
+    Machine::new(settings(id), Box::new(Delimited::default()), Instant::ZERO).expect("it can be")
+}
+
+/// Everything that the end says now.
+fn said(end: &mut Machine, now: Instant) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        end.poll(now);
+        let bytes = end.output().to_vec();
+        if bytes.is_empty() {
+            return all;
+        }
+        end.consume_output(now, bytes.len());
+        all.extend(bytes);
+    }
+}
+
+#[test]
+fn a_session_that_was_ended_before_it_began_keeps_its_cause() {
+    let mut other = machine(2);
+    other.handle_input(Instant::ZERO, &framed(255, &[]));
+    let begin_and_hello = said(&mut other, Instant::ZERO);
+    let local = CloseReason::Local(Reason::TOO_MANY_PEERS);
+    let disconnect = [framed(1, &[0xc1, 0x04]), framed(254, &[])].concat();
+    // It begins while it closes, and after it was closed.
+    for (seconds, told) in [(0, disconnect), (60, framed(254, &[]))] {
+        let now = Instant::from_micros(seconds * 1_000_000);
+        let mut end = machine(1);
+        assert_eq!(said(&mut end, Instant::ZERO), framed(255, &[]));
+        end.disconnect(Instant::ZERO, Reason::TOO_MANY_PEERS);
+        end.poll(Instant::ZERO);
+        end.poll(now);
+        let taken = end.handle_input(now, &begin_and_hello);
+        assert_eq!(taken, begin_and_hello.len());
+        assert!(!end.is_active());
+        assert_eq!(end.peer().close_reason(), Some(local));
+        assert_eq!(said(&mut end, now), told);
+        assert_eq!(end.try_read(0), Poll::Ready(Err(local)));
+        end.handle_input(now, &framed(254, &[]));
+        assert_eq!(end.peer().state(), State::Closed);
+        // The next one is a session like any other.
+        end.restart(now);
+        assert_eq!(said(&mut end, now), framed(255, &[]));
+        end.handle_input(now, &begin_and_hello);
+        assert!(end.is_active());
+        assert_eq!(end.try_read(0), Poll::Pending);
+    }
 }

@@ -3,13 +3,16 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use devp2p_core::code::WireCode;
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
+use devp2p_core::time::PollAt;
 use devp2p_std::framed::{Decoded, Endpoint, Framing, SessionError, Settings};
 use devp2p_std::handle::ReadError;
 
@@ -284,27 +287,126 @@ fn garbage_ends_the_session_and_the_transport() {
     assert_eq!(end.session(HANG).err(), Some(SessionError::Closed(damaged)));
 }
 
-/// Panics at the first byte.
-struct Broken;
+/// A framing with a fault of its own, in the methods for which `fault` says so.
+struct Faulty {
+    inner: Prefixed,
+    poll_at: PollAt,
+    fault: fn(&str) -> bool,
+}
 
-impl Framing for Broken {
-    fn decode(&mut self, _bytes: &[u8]) -> (usize, Option<Decoded>) {
-        panic!("a framing's own fault");
-    }
-    fn is_inside_message(&self) -> bool {
-        false
-    }
-    fn encode(&mut self, _: devp2p_core::code::WireCode, _: &[u8], _: &mut Vec<u8>) -> bool {
-        false
+impl Faulty {
+    fn enter(&self, method: &str) {
+        assert!(!(self.fault)(method), "a framing's own fault");
     }
 }
 
+impl Framing for Faulty {
+    fn decode(&mut self, bytes: &[u8]) -> (usize, Option<Decoded>) {
+        self.enter("decode");
+        self.inner.decode(bytes)
+    }
+    fn is_inside_message(&self) -> bool {
+        self.inner.is_inside_message()
+    }
+    fn encode(&mut self, code: WireCode, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        if code.0 >= 16 {
+            self.enter("encode");
+        }
+        self.inner.encode(code, payload, out)
+    }
+    fn poll(&mut self, _now: devp2p_core::time::Instant, _out: &mut Vec<u8>) {
+        self.enter("poll");
+    }
+    fn poll_at(&self) -> PollAt {
+        self.poll_at
+    }
+}
+
+fn with_fault(poll_at: PollAt, fault: fn(&str) -> bool) -> (Endpoint, UnixStream) {
+    let (a, b) = UnixStream::pair().expect("a pair");
+    b.set_read_timeout(Some(HANG)).expect("a timeout");
+    let framing = Faulty {
+        inner: Prefixed::default(),
+        poll_at,
+        fault,
+    };
+    let end = Endpoint::start(settings(1), a, framing).expect("it starts");
+    (end, b)
+}
+
+const BROKEN: CloseReason = CloseReason::Transport(TransportError::Io);
+
+fn is_at_its_end(stream: &mut UnixStream) -> bool {
+    while receive(stream).is_some() {}
+    stream.read(&mut [0]).ok() == Some(0)
+}
+
 #[test]
-fn a_framing_that_panics_ends_its_own_session_only() {
-    let (a, mut raw) = UnixStream::pair().expect("a pair");
-    let mut end = Endpoint::start(settings(1), a, Broken).expect("it starts");
+fn a_framing_that_panics_at_input_ends_its_session() {
+    let (mut end, mut raw) = with_fault(PollAt::Idle, |method| method == "decode");
     raw.write_all(b"x").expect("it is taken");
-    let io = CloseReason::Transport(TransportError::Io);
-    assert_eq!(end.session(HANG).err(), Some(SessionError::Closed(io)));
-    assert_eq!(raw.read(&mut [0]).ok(), Some(0), "the transport is closed");
+    assert_eq!(end.session(HANG).err(), Some(SessionError::Closed(BROKEN)));
+    assert!(is_at_its_end(&mut raw), "the transport is closed");
+}
+
+#[test]
+fn a_framing_that_panics_at_its_deadline_ends_its_session() {
+    let at = PollAt::At(devp2p_core::time::Instant::ZERO);
+    let (mut end, mut raw) = with_fault(at, |method| {
+        method == "poll" && thread::current().name() == Some("devp2p-timer")
+    });
+    assert_eq!(end.session(HANG).err(), Some(SessionError::Closed(BROKEN)));
+    assert!(is_at_its_end(&mut raw), "the transport is closed");
+}
+
+#[test]
+fn a_framing_that_panics_in_a_write_ends_its_session_and_goes_on_in_that_thread() {
+    let (mut end, mut raw) = with_fault(PollAt::Idle, |method| method == "encode");
+    say_hello(&mut raw, 2);
+    let mut session = end.session(HANG).expect("a session");
+    let one = session.take(0).expect("shared");
+    let written = catch_unwind(AssertUnwindSafe(|| one.write(0, b"x")));
+    assert!(written.is_err());
+    assert_eq!(session.peer().closed(), BROKEN);
+    assert_eq!(one.write(0, b"x"), Err(WriteError::Closed(BROKEN)));
+    assert_eq!(one.read(), Err(ReadError::Closed(BROKEN)));
+    assert!(is_at_its_end(&mut raw), "the transport is closed");
+}
+
+#[test]
+fn an_end_whose_framing_panics_from_the_start_can_be_dropped() {
+    let (end, mut raw) = with_fault(PollAt::Idle, |method| {
+        method == "poll" && thread::current().name() != Some("devp2p-write")
+    });
+    drop(end);
+    assert!(is_at_its_end(&mut raw), "the transport is closed");
+}
+
+#[test]
+fn a_read_with_a_timeout_keeps_it_while_another_thread_reads() {
+    let (mut end, mut raw) = with_raw(settings(1));
+    say_hello(&mut raw, 2);
+    let mut session = end.session(HANG).expect("a session");
+    let one = Arc::new(session.take(0).expect("shared"));
+    let (begins, begun) = mpsc::channel();
+    let reader = {
+        let one = Arc::clone(&one);
+        thread::spawn(move || {
+            begins.send(()).expect("it is awaited");
+            one.read().map(|message| message.payload)
+        })
+    };
+    begun.recv_timeout(HANG).expect("a reader");
+    let (reports, report) = mpsc::channel();
+    let timed = Arc::clone(&one);
+    thread::spawn(move || {
+        for _ in 0..10 {
+            let _ = reports.send(timed.read_timeout(Duration::from_millis(20)));
+        }
+    });
+    for _ in 0..10 {
+        assert_eq!(report.recv_timeout(HANG), Ok(Ok(None)));
+    }
+    raw.write_all(&framed(16, b"here")).expect("it is taken");
+    assert_eq!(reader.join().expect("no panic"), Ok(b"here".to_vec()));
 }
