@@ -5,7 +5,7 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_std::enode::Enode;
 use devp2p_tests::board::{Board, Kind};
-use devp2p_tests::command::devp2p;
+use devp2p_tests::command::{devp2p, output_within};
 use devp2p_tests::geth::{Geth, fnv};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ both_boards!(
 fn ping(enode: &Enode) -> (Option<i32>, Value) {
     let mut ping = Command::new(devp2p());
     ping.args(["ping", &enode.to_string(), "--count", "2", "--json"]);
-    let output = ping.output().expect("the program runs");
+    let output = output_within(&mut ping, devp2p_tests::geth::BOUND);
     let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output.status.code(), answer)
 }

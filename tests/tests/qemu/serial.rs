@@ -1,8 +1,13 @@
 //! The boards without an executor and without RLPx, over a serial line.
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use devp2p_tests::board::target_folder;
+use devp2p_tests::command::output_within;
+
+/// Longer than `examples/qemu/run` gives a board and its host end.
+const BOUND: Duration = Duration::from_secs(180);
 
 #[test]
 fn microbit() {
@@ -19,8 +24,10 @@ fn goes_through_everything(board: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/qemu");
     let mut run = Command::new(folder.join("run"));
     run.args([board, "quiet=40"])
+        // While tests run, nothing may be built anew under those that run it.
+        .env("NO_BUILD", "1")
         .env("CARGO_TARGET_DIR", target_folder());
-    let output = run.output().expect("examples/qemu/run runs");
+    let output = output_within(&mut run, BOUND);
     let log = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     let whole = format!("{log}\n{errors}");

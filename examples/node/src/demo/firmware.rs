@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,10 @@ use crate::failure::Failure;
 const NOT_INSTALLED: i32 = 69;
 /// How long a build may take, another one before it included.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long the script has to end its build, once it is told to.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is asked whether it has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// What is run where a board cannot be: its application, on this machine.
 pub(super) const HOST_FORM: &str = "host";
 
@@ -101,19 +105,35 @@ fn bounded(command: &mut Command) -> io::Result<(ExitStatus, String, String)> {
         .spawn()?;
     let (out, err) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let until = Instant::now() + BUILD_TIMEOUT;
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= until {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!(
-                "not within {} s",
-                BUILD_TIMEOUT.as_secs()
-            )));
-        }
-        thread::sleep(Duration::from_millis(10));
+    if !ends_before(&mut child, until)? {
+        end(&mut child)?;
+        return Err(io::Error::other(format!(
+            "not within {} s",
+            BUILD_TIMEOUT.as_secs()
+        )));
     }
     let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
     Ok((child.wait()?, text(out), text(err)))
+}
+
+fn ends_before(child: &mut Child, until: Instant) -> io::Result<bool> {
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    Ok(true)
+}
+
+/// Politely at first: on this signal, and only on one that it can catch, the script ends its build, all processes of it.
+fn end(child: &mut Child) -> io::Result<()> {
+    let told = Command::new("kill").arg(child.id().to_string()).status();
+    if told.is_err() || !ends_before(child, Instant::now() + END_TIMEOUT)? {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
 }
 
 fn gather(from: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {

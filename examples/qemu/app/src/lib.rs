@@ -22,7 +22,7 @@ pub mod tcp;
 pub mod transport;
 
 pub use network::Identity;
-pub use parameters::{Parameters, Remote};
+pub use parameters::{Parameters, Remote, Secret};
 #[cfg(feature = "embassy-net")]
 pub use tcp::Memory;
 
@@ -53,21 +53,27 @@ impl Status {
     }
 }
 
-/// The node's key and its protocols, made once: the key that the parameters give, or a new one from `entropy`.
+/// The node's key and its protocols, made once: the key that the parameters give, which is wiped there, or a new one from
+/// `entropy`.
 pub fn identity(
-    parameters: &Parameters,
+    parameters: &mut Parameters,
     client_name: &'static str,
     entropy: fn(&mut [u8]),
 ) -> Option<Identity> {
     static KEY: StaticCell<NodeKey> = StaticCell::new();
     static PROTOCOLS: StaticCell<[Protocol; session::PROTOCOLS]> = StaticCell::new();
-    let secret = parameters.key.unwrap_or_else(|| {
-        let mut secret = [0; 32];
-        entropy(&mut secret);
-        secret
-    });
+    let key = match &parameters.key {
+        Some(secret) => NodeKey::new(&secret.0),
+        None => {
+            let mut secret = Secret([0; 32]);
+            entropy(&mut secret.0);
+            NodeKey::new(&secret.0)
+        }
+    };
+    // In its place: what is moved away leaves its bytes behind.
+    parameters.key = None;
     Some(Identity {
-        key: KEY.init(NodeKey::new(&secret).ok()?),
+        key: KEY.init(key.ok()?),
         protocols: PROTOCOLS.init(session::protocols().ok()?),
         client_name,
     })

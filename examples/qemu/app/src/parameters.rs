@@ -1,9 +1,11 @@
 //! Boot parameters: `name=value` words parted by spaces.
 
+use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::str::FromStr;
 
 use devp2p_core::disconnect::DisconnectReason;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes that hold any boot parameters.
 pub const MAX_LENGTH: usize = 512;
@@ -17,15 +19,25 @@ pub struct Remote {
     pub address: SocketAddrV4,
 }
 
+/// A static private key: wiped on drop, and never shown.
+#[derive(PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret(pub [u8; 32]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 /// What a board is told at boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// `enode=enode://ID@ADDRESS:PORT`: whom to dial. This or `listen`.
     pub remote: Option<Remote>,
     /// `listen=PORT`: where to be dialled.
     pub listen: Option<u16>,
-    /// `key=HEX`: the node's static private key, 32 bytes. Default: a new one.
-    pub key: Option<[u8; 32]>,
+    /// `key=HEX`: the node's static private key, 32 bytes, until [`identity`](crate::identity) takes it. Default: a new one.
+    pub key: Option<Secret>,
     /// `address=ADDRESS`: our own, in a network of 24 bits. Default: 10.0.2.15, as QEMU's user network expects.
     pub address: Ipv4Addr,
     /// `gateway=ADDRESS`. Default: 10.0.2.2, which is the host.
@@ -106,7 +118,9 @@ impl Parameters {
     pub fn parse(text: &str) -> Result<Self, BadParameter<'_>> {
         let mut parameters = Self::default();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
-            parameters.set(word).ok_or(BadParameter(word))?;
+            // What is wrong with a key is not told: it may be all but right.
+            let bad = if is_key(word) { "key" } else { word };
+            parameters.set(word).ok_or(BadParameter(bad))?;
         }
         if parameters.remote.is_some() == parameters.listen.is_some() {
             return Err(BadParameter(""));
@@ -131,7 +145,7 @@ impl Parameters {
                 self.remote = Some(Remote { id, address });
             }
             "listen" => self.listen = Some(parse(value)?),
-            "key" => self.key = Some(hex(value)?),
+            "key" => self.key = Some(Secret(hex(value)?)),
             "address" => self.address = parse(value)?,
             "gateway" => self.gateway = parse(value)?,
             "sessions" => self.sessions = parse(value)?,
@@ -144,6 +158,36 @@ impl Parameters {
         }
         Some(())
     }
+}
+
+/// Boot parameters as the log may show them, a space before each, the key left out.
+#[derive(Clone, Copy)]
+pub struct Shown<'a>(pub &'a str);
+
+impl<'a> Shown<'a> {
+    fn words(self) -> impl Iterator<Item = &'a str> {
+        let words = self.0.split(' ').filter(|word| !word.is_empty());
+        words.map(|word| if is_key(word) { "key=..." } else { word })
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.words().try_for_each(|word| write!(f, " {word}"))
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Shown<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        for word in self.words() {
+            defmt::write!(f, " {=str}", word);
+        }
+    }
+}
+
+fn is_key(word: &str) -> bool {
+    word.starts_with("key")
 }
 
 fn parse<T: FromStr>(text: &str) -> Option<T> {
@@ -225,15 +269,46 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_not_shown() {
+        let digits = "5a".repeat(32);
+        let words = format!("listen=1 key={digits} sessions=3");
+        let parameters = Parameters::parse(&words).unwrap();
+        assert_eq!(parameters.key, Some(Secret([0x5a; 32])));
+        let debug = format!("{parameters:?}");
+        assert!(debug.contains("key: Some(Secret(..))"), "{debug}");
+        assert!(!debug.contains("90") && !debug.contains("5a"), "{debug}");
+        let shown = format!("{}", Shown(&words));
+        assert_eq!(shown, " listen=1 key=... sessions=3");
+        // Nor one that is nearly right.
+        for word in [
+            format!("key={digits}0"),
+            "key=12".into(),
+            format!("key:{digits}"),
+        ] {
+            let words = format!("{word} listen=1");
+            assert_eq!(Parameters::parse(&words), Err(BadParameter("key")));
+            assert_eq!(format!("{}", Shown(&words)), " key=... listen=1");
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_parameters_becomes_the_nodes_and_leaves_them() {
+        let words = format!("listen=1 key={}", "5a".repeat(32));
+        let mut parameters = Parameters::parse(&words).unwrap();
+        let unused = |_: &mut [u8]| panic!("the key is given");
+        let identity = crate::identity(&mut parameters, "test", unused).unwrap();
+        let key = devp2p_core::rlpx::NodeKey::new(&[0x5a; 32]).unwrap();
+        assert_eq!(identity.key.id(), key.id());
+        assert_eq!(parameters.key, None);
+    }
+
+    #[test]
     fn the_bad_word_is_named() {
-        let long = format!("key={}", "0".repeat(65));
         let many = format!("reasons={}", "00".repeat(Reasons::MOST + 1));
         for word in [
             "x",
             "x=1",
             "listen=70000",
-            "key=12",
-            &long,
             &many,
             "reasons=0",
             "until=8",

@@ -12,15 +12,16 @@ use std::process::exit;
 
 use embassy_executor::{Executor, Spawner};
 use log::{error, info};
+use qemu_app::parameters::Shown;
 use qemu_app::{Parameters, Status, network, session};
 use sockets::Sockets;
 
 #[embassy_executor::task]
-async fn application(parameters: Parameters) {
-    leave(run(&parameters).await);
+async fn application(mut parameters: Parameters) {
+    leave(run(&mut parameters).await);
 }
 
-async fn run(parameters: &Parameters) -> Status {
+async fn run(parameters: &mut Parameters) -> Status {
     let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/host", entropy) else {
         return Status::BadParameters;
     };
@@ -65,7 +66,7 @@ fn leave(status: Status) -> ! {
 
 fn start(spawner: Spawner) {
     let line = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    info!("host: {line}");
+    info!("host:{}", Shown(&line));
     let parameters = match Parameters::parse(&line) {
         Ok(parameters) => parameters,
         Err(error) => {

@@ -11,9 +11,11 @@ use core::mem::MaybeUninit;
 use embassy_executor::Spawner;
 use embassy_net::{Runner, Stack, StackResources};
 use ethernet::Ethernet;
-use qemu_app::{Memory, Parameters, Status, parameters, session, tcp};
+use qemu_app::parameters::{self, Shown};
+use qemu_app::{Memory, Parameters, Status, session, tcp};
 use qemu_support::{command_line, entropy, executor, exit, stack};
 use static_cell::{ConstStaticCell, StaticCell};
+use zeroize::Zeroize;
 
 /// Bytes of a TCP connection's buffers, for each direction.
 const TCP: usize = 2048;
@@ -30,7 +32,7 @@ async fn network(mut runner: Runner<'static, &'static mut Ethernet>) {
 }
 
 #[embassy_executor::task]
-async fn application(stack: Stack<'static>, parameters: &'static Parameters) {
+async fn application(stack: Stack<'static>, parameters: &'static mut Parameters) {
     let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/lm3s6965evb", entropy) else {
         leave(Status::BadParameters)
     };
@@ -46,9 +48,9 @@ fn leave(status: Status) -> ! {
 }
 
 fn start(spawner: Spawner) {
-    let mut line = [MaybeUninit::uninit(); parameters::MAX_LENGTH];
-    let line = command_line(&mut line);
-    defmt::info!("lm3s6965evb: {=str}", line);
+    let mut buffer = [MaybeUninit::uninit(); parameters::MAX_LENGTH];
+    let line = command_line(&mut buffer);
+    defmt::info!("lm3s6965evb:{}", Shown(line));
     let parameters = match Parameters::parse(line) {
         Ok(parameters) => PARAMETERS.init(parameters),
         Err(error) => {
@@ -56,6 +58,8 @@ fn start(spawner: Spawner) {
             leave(Status::BadParameters)
         }
     };
+    // There may be a key in it.
+    buffer.zeroize();
     let card = CARD.take();
     card.start();
     // Not before: until it is told otherwise, a card's interrupt line may be active.
