@@ -7,6 +7,7 @@
 
 mod burst;
 mod output;
+mod pieces;
 mod write;
 mod writer;
 

@@ -127,6 +127,8 @@ pub(crate) struct Queues<O> {
     queues: Arc<[Queue]>,
     memory: Arc<MemoryCap>,
     observer: O,
+    /// Bytes that have arrived and may belong to the open message.
+    arrived: usize,
     /// Bit `i`: subprotocol `i` got a message since its reader was last woken.
     filled: u32,
     has_woken: bool,
@@ -138,6 +140,7 @@ impl<O> Queues<O> {
             queues,
             memory,
             observer,
+            arrived: 0,
             filled: 0,
             has_woken: false,
         }
@@ -146,6 +149,11 @@ impl<O> Queues<O> {
     /// What the inboxes of all sessions share.
     pub(crate) fn memory(&self) -> &Arc<MemoryCap> {
         &self.memory
+    }
+
+    /// So many bytes are about to be handled. The message that begins in them need not grow for each part of them.
+    pub(crate) fn on_arrived(&mut self, bytes: usize) {
+        self.arrived = bytes;
     }
 
     /// Wakes the readers of what was committed since the last call: once for many messages.
@@ -179,6 +187,10 @@ pub(crate) struct OpenSlot {
     oversize: bool,
     memory: Reservation,
 }
+
+/// By how much a message's room grows when it is used up: fewer copies of what is there, for room that a peer which stops
+/// leaves unused. The densest Snappy makes more of what arrives.
+const GROWTH: usize = 4;
 
 /// What an empty message is taken to cost, so that a flood of them is bounded too.
 const MESSAGE_COST: usize = 64;
@@ -231,7 +243,8 @@ impl<O: Observer> Inboxes for Queues<O> {
         let wanted = slot.filled.saturating_add(room).min(slot.length);
         if wanted > slot.bytes.len() {
             let grown = wanted
-                .max(slot.bytes.len().saturating_mul(2))
+                .max(slot.filled.saturating_mul(GROWTH))
+                .max(self.arrived)
                 .min(slot.length);
             slot.memory.extend(grown - slot.bytes.len());
             slot.bytes.reserve_exact(grown - slot.bytes.len());

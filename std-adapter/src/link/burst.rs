@@ -13,7 +13,9 @@ const CLOSE: Duration = Duration::from_micros(20);
 /// How long the first message of those gathered waits while others follow.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Room for output is kept while large writes follow each other so closely.
+/// Room for output is kept while writes of so many bytes follow each other so closely: given back and taken again each time,
+/// it costs page faults.
+const LARGE: usize = 4 * 1024;
 const BUSY: Duration = Duration::from_millis(10);
 
 /// The output, as it is once a message was sealed into it or when it is looked after.
@@ -71,7 +73,7 @@ impl Burst {
         let enough = level.waiting >= CORK || now.saturating_since(self.began) >= GATHER;
         let drain = !level.draining && (!closely || enough);
         let gathers = !level.draining && !drain;
-        let goes_on = level.waiting >= CORK && pause.is_some_and(|pause| pause < BUSY);
+        let goes_on = level.waiting >= LARGE && pause.is_some_and(|pause| pause < BUSY);
         Next {
             drain,
             watch: (gathers || goes_on) && !mem::replace(&mut self.watched, true),
@@ -91,8 +93,9 @@ impl Burst {
     /// The writer thread looks after the burst.
     pub(super) fn look(&mut self, now: Instant, level: Level) -> Rest {
         let follows = mem::replace(&mut self.seen, level.sealed) != level.sealed;
+        let goes_on = self.last.is_some_and(|at| now.saturating_since(at) < BUSY);
         let rest = match level.waiting {
-            0 if !follows => Rest::None,
+            0 if !follows && !goes_on => Rest::None,
             0 => Rest::Moves,
             _ if level.draining => Rest::None,
             _ if !follows || now.saturating_since(self.began) >= GATHER => Rest::Lies,
@@ -216,7 +219,8 @@ mod tests {
         assert_eq!(bench.seal(5), STAYS);
         assert_eq!(bench.look(400), Rest::Lies, "it is too old");
         bench.waiting = 0;
-        assert_eq!(bench.look(400), Rest::None);
+        assert_eq!(bench.look(400), Rest::Moves, "more may follow soon");
+        assert_eq!(bench.look(10_000), Rest::None);
         assert_eq!(bench.seal(1000), OUT);
         assert_eq!(bench.seal(1), FIRST_TO_STAY, "nobody looks any more");
     }

@@ -27,8 +27,8 @@ const KEPT_OUTPUT: usize = 4 * 1024;
 
 /// Cipher and MAC of what we send. Whoever holds its lock and the write token is the one writer.
 pub(crate) struct Sealer {
-    keys: Arc<FrameKeys>,
-    transmit: TransmitHalf,
+    pub(super) keys: Arc<FrameKeys>,
+    pub(super) transmit: TransmitHalf,
     /// Nothing may follow our Disconnect.
     pub(super) finished: bool,
 }
@@ -147,14 +147,23 @@ impl Link {
         let frame = &mut frame[..frame_length(body)];
         let sealed = sealer.transmit.seal(&sealer.keys, frame, body);
         debug_assert!(sealed, "the frame has the size that its body asks for");
+        self.append(frame, may_gather)
+    }
+
+    /// Appends sealed bytes to the output. Returns as [`seal_frame`](Self::seal_frame) does.
+    pub(super) fn append(
+        &self,
+        sealed: &[u8],
+        may_gather: bool,
+    ) -> (MutexGuard<'_, Peer<MAX_PROTOCOLS>>, Next) {
         let mut output = lock(&self.output);
-        output.bytes.extend_from_slice(frame);
-        output.sealed += frame.len() as u64;
+        output.bytes.extend_from_slice(sealed);
+        output.sealed += sealed.len() as u64;
         // Under the output's lock, so that nobody reports bytes as taken before they were reported as sealed.
         let now = self.now();
         let next = match may_gather {
             true => {
-                let level = output.level(frame.len());
+                let level = output.level(sealed.len());
                 output.burst.on_sealed(now, level)
             }
             false => Next::default(),
@@ -163,7 +172,7 @@ impl Link {
             self.full.store(true, Ordering::Release);
         }
         let mut peer = self.lock_peer();
-        peer.on_sealed(now, frame.len());
+        peer.on_sealed(now, sealed.len());
         (peer, next)
     }
 

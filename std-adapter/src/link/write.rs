@@ -12,6 +12,7 @@ use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 
 use super::burst::Next;
 use super::output::OUTPUT_LIMIT;
+use super::pieces::LARGE;
 use super::{Link, lock};
 use crate::block::block_until;
 use crate::scratch::{self, Frame};
@@ -207,8 +208,11 @@ impl Link {
             let reason = self.close_reason().unwrap_or(CloseReason::WriteAbandoned);
             return Err(WriteError::Closed(reason));
         };
-        let (mut peer, next) =
-            self.seal_frame(ready, frame.room(frame_length(body)), body, may_gather);
+        let frame = frame.room(frame_length(body));
+        let (mut peer, next) = match may_gather && frame_length(body) >= LARGE {
+            true => self.seal_pieces(ready, frame, body),
+            false => self.seal_frame(ready, frame, body, may_gather),
+        };
         drop(sealer);
         peer.complete_write(subprotocol);
         self.settle(peer);

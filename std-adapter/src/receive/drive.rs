@@ -84,6 +84,7 @@ impl Driver {
         let Frames {
             receive, buffer, ..
         } = &mut *self.frames;
+        self.inboxes.on_arrived(buffer.unread.len());
         let (n, status) = receive.handle(
             &keys,
             link.now(),
