@@ -223,8 +223,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_writes_takes_what_comes_meanwhile() {
-        let mut bench = Bench::default();
-        bench.draining = true;
+        let mut bench = Bench {
+            draining: true,
+            ..Bench::default()
+        };
         assert_eq!(bench.seal(1000), STAYS);
         assert_eq!(bench.seal(1), STAYS);
         assert_eq!(bench.look(1000), Rest::None);
