@@ -2,17 +2,22 @@
 //! it has its message it leaves, and whoever waits next goes on. Where nobody waits, a background thread does.
 //!
 //! The half that reads is in one of three places: with a leader, who waits for a message of its own; with the background thread;
-//! or here, left by a leader. Left for longer than [`PATIENCE`] it goes to the background thread, so that Pings are answered
-//! whatever the subprotocols do. A leader hands it over when nothing has come for [`SLICE`], so that an idle session costs
+//! or here, left by a leader. Left for longer than [`PATIENCE`] it goes to the background thread, so that Pings are answered and
+//! other subprotocols served whatever one does; in the midst of a lively conversation up to [`REGULAR`] later. A leader hands it over when nothing has come for [`SLICE`], so that an idle session costs
 //! nothing.
 
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 /// How long nobody may read before the background thread does.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How often it is looked at while leaders leave it and take it again all the time: the thread that looks costs a round trip that
+/// it falls into more than all else in it.
+const REGULAR: Duration = Duration::from_millis(10);
 
 /// How long a leader reads without any bytes coming. Also how late it notices that the session closes.
 pub(crate) const SLICE: std::time::Duration = std::time::Duration::from_millis(20);
@@ -24,6 +29,10 @@ struct State<H> {
     /// It is for the background thread.
     wanted: bool,
     left_at: Instant,
+    /// `left_at`, when time was last looked at.
+    seen: Instant,
+    /// Time will be looked at.
+    timed: bool,
 }
 
 /// Where the half is while nobody reads, and who waits to have it.
@@ -43,6 +52,8 @@ impl<H> Default for Lead<H> {
                 half: None,
                 wanted: false,
                 left_at: Instant::ZERO,
+                seen: Instant::ZERO,
+                timed: false,
             }),
             given: Condvar::new(),
             willing: AtomicUsize::new(0),
@@ -66,16 +77,22 @@ impl<H> Lead<H> {
         state.half.is_some() && !state.wanted
     }
 
-    /// Gives the half back at `now`. The caller has [`on_timeout`](Self::on_timeout) called one [`PATIENCE`] later, and then
-    /// wakes someone who is [`willing`](Self::has_willing).
-    pub(crate) fn leave(&self, half: H, now: Instant) {
+    /// Gives the half back at `now`. Returns when to call [`on_timeout`](Self::on_timeout), if that is not known already.
+    #[must_use]
+    pub(crate) fn leave(&self, half: H, now: Instant) -> PollAt {
         let mut state = self.lock();
         state.half = Some(half);
         state.left_at = now;
         if state.wanted {
             drop(state);
             self.given.notify_one();
+            return PollAt::Idle;
         }
+        if mem::replace(&mut state.timed, true) {
+            return PollAt::Idle;
+        }
+        state.seen = now;
+        PollAt::At(now.saturating_add(PATIENCE))
     }
 
     /// Gives the half to the background thread.
@@ -116,12 +133,16 @@ impl<H> Lead<H> {
     /// Lets time pass: a half that was left for too long is for the background thread. Returns when to call again.
     pub(crate) fn on_timeout(&self, now: Instant) -> PollAt {
         let mut state = self.lock();
+        let left_at = state.left_at;
+        let moved = mem::replace(&mut state.seen, left_at) != left_at;
+        let until = left_at.saturating_add(PATIENCE);
+        match state.half {
+            Some(_) if !state.wanted && now < until => return PollAt::At(until),
+            None if !state.wanted && moved => return PollAt::At(now.saturating_add(REGULAR)),
+            _ => state.timed = false,
+        }
         if state.half.is_none() || state.wanted {
             return PollAt::Idle;
-        }
-        let until = state.left_at.saturating_add(PATIENCE);
-        if now < until {
-            return PollAt::At(until);
         }
         state.wanted = true;
         drop(state);
@@ -174,7 +195,7 @@ mod tests {
     fn a_half_that_was_left_is_for_one_who_waits() {
         let lead = Lead::default();
         assert!(!lead.is_free() && lead.try_take().is_none());
-        lead.leave(7, NOW);
+        let _ = lead.leave(7, NOW);
         assert!(lead.is_free());
         assert_eq!(lead.try_take(), Some(7));
         assert_eq!(lead.try_take(), None);
@@ -183,26 +204,42 @@ mod tests {
     #[test]
     fn a_half_left_for_too_long_is_for_the_background_thread() {
         let lead = Lead::default();
-        lead.leave(7, NOW);
+        let _ = lead.leave(7, NOW);
         assert_eq!(lead.on_timeout(NOW), PollAt::At(after(1)));
         assert!(lead.is_free());
         assert_eq!(lead.on_timeout(after(1)), PollAt::Idle);
         assert_eq!(lead.try_take(), None, "it is asked for");
         assert_eq!(lead.wait(), 7);
         // It leaves it as a leader does.
-        lead.leave(7, after(2));
+        let _ = lead.leave(7, after(2));
         assert_eq!(lead.try_take(), Some(7));
     }
 
     #[test]
     fn the_time_counts_from_when_it_was_last_left() {
         let lead = Lead::default();
-        lead.leave(7, NOW);
+        assert_eq!(lead.leave(7, NOW), PollAt::At(after(1)));
         assert_eq!(lead.try_take(), Some(7));
         assert_eq!(lead.on_timeout(after(1)), PollAt::Idle, "somebody reads");
-        lead.leave(7, after(1));
+        assert_eq!(lead.leave(7, after(1)), PollAt::At(after(2)));
         assert_eq!(lead.on_timeout(after(1)), PollAt::At(after(2)));
         assert_eq!(lead.try_take(), Some(7));
+    }
+
+    #[test]
+    fn a_half_left_again_and_again_is_looked_at_now_and_then() {
+        let lead = Lead::default();
+        assert_eq!(lead.leave(7, NOW), PollAt::At(after(1)));
+        for moment in [1, 2] {
+            assert_eq!(lead.try_take(), Some(7));
+            assert_eq!(lead.leave(7, after(moment)), PollAt::Idle, "it is known");
+        }
+        assert_eq!(lead.try_take(), Some(7));
+        assert_eq!(lead.on_timeout(after(3)), PollAt::At(after(13)));
+        assert_eq!(lead.leave(7, after(3)), PollAt::Idle);
+        assert_eq!(lead.on_timeout(after(13)), PollAt::Idle);
+        assert_eq!(lead.wait(), 7);
+        assert_eq!(lead.leave(7, after(20)), PollAt::At(after(21)));
     }
 
     #[test]
@@ -217,12 +254,12 @@ mod tests {
     #[test]
     fn a_half_that_is_wanted_goes_from_its_leader_to_the_background_thread() {
         let lead = Lead::default();
-        lead.leave(7, NOW);
+        let _ = lead.leave(7, NOW);
         assert_eq!(lead.try_take(), Some(7));
         lead.want();
         std::thread::scope(|scope| {
             let background = scope.spawn(|| lead.wait());
-            lead.leave(7, NOW);
+            let _ = lead.leave(7, NOW);
             assert_eq!(background.join().ok(), Some(7));
         });
     }

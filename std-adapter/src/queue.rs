@@ -131,7 +131,6 @@ pub(crate) struct Queues<O> {
     arrived: usize,
     /// Bit `i`: subprotocol `i` got a message since its reader was last woken.
     filled: u32,
-    has_woken: bool,
 }
 
 impl<O> Queues<O> {
@@ -142,7 +141,6 @@ impl<O> Queues<O> {
             observer,
             arrived: 0,
             filled: 0,
-            has_woken: false,
         }
     }
 
@@ -158,21 +156,26 @@ impl<O> Queues<O> {
 
     /// Wakes the readers of what was committed since the last call: once for many messages.
     pub(crate) fn wake_readers(&mut self) {
-        self.has_woken = false;
+        self.take_readers().into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the readers of what was committed since the last call, all but the one that is returned.
+    #[must_use]
+    pub(crate) fn take_readers(&mut self) -> Option<Waker> {
+        let mut first = None;
         let mut filled = std::mem::take(&mut self.filled);
         while filled != 0 {
             let index = filled.trailing_zeros();
             filled &= filled - 1;
             if let Some(queue) = self.queues.get(index as usize) {
                 let reader = queue.lock().reader.take();
-                self.has_woken |= reader.map(Waker::wake).is_some();
+                match &first {
+                    None => first = reader,
+                    Some(_) => reader.into_iter().for_each(Waker::wake),
+                }
             }
         }
-    }
-
-    /// Whether the last call of [`wake_readers`](Self::wake_readers) found a reader that waited.
-    pub(crate) fn has_woken(&self) -> bool {
-        self.has_woken
+        first
     }
 }
 

@@ -1,17 +1,19 @@
 //! Driving the receiving direction: the thread that waits for a message does it, or the session's own.
 
+use std::mem;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::rlpx::receive::Status;
 use devp2p_core::shared_capabilities::SharedCapabilities;
+use devp2p_core::time::PollAt;
 
-use super::{Fill, Frames, Told};
+use super::{Fill, Frames, SMALL_READ_BUFFER, Told};
 use crate::block::{block_on, block_until};
 use crate::host::MAX_PROTOCOLS;
-use crate::lead::{PATIENCE, SLICE};
+use crate::lead::SLICE;
 use crate::link::Link;
 use crate::peer::PeerHandle;
 use crate::queue::{Queue, Queued, Queues};
@@ -59,7 +61,7 @@ impl Driver {
         frames.sliced == sliced
     }
 
-    /// Reads once and handles all of it.
+    /// Handles what was read; reads more when that is done.
     fn pump(&mut self) -> Pumped {
         let Frames {
             link,
@@ -106,7 +108,6 @@ impl Driver {
             }
             peer.on_receive(now, received);
         });
-        self.inboxes.wake_readers();
         match status {
             Status::Held { subprotocol } => Pumped::Held(subprotocol.into()),
             _ => Pumped::Bytes,
@@ -139,16 +140,25 @@ impl Driver {
         let link = Arc::clone(&driver.frames.link);
         let can_leave = driver.slice(true);
         if can_leave {
-            driver = link.leave_lead(driver);
+            link.leave(driver);
+            link.wake_willing();
+            driver = link.lead.wait();
         }
         loop {
             driver.slice(false);
             let is_awaited = link.lead.has_willing();
-            match driver.pump() {
+            let pumped = driver.pump();
+            let reader = driver.inboxes.take_readers();
+            match pumped {
                 // Whoever waited has its message, and reads the next one itself.
-                Pumped::Bytes if can_leave && is_awaited && driver.inboxes.has_woken() => {
-                    driver = link.leave_lead(driver);
+                Pumped::Bytes if can_leave && is_awaited && reader.is_some() => {
+                    link.pass_on(driver, reader);
+                    driver = link.lead.wait();
+                    continue;
                 }
+                _ => reader.into_iter().for_each(Waker::wake),
+            }
+            match pumped {
                 Pumped::Bytes | Pumped::Nothing => {}
                 Pumped::Held(subprotocol) => driver.wait_for_room(subprotocol),
                 Pumped::Over => break,
@@ -160,20 +170,26 @@ impl Driver {
 }
 
 impl Link {
-    /// Leaves the half to those who wait for messages, and waits until it is the caller's again.
-    fn leave_lead(&self, driver: Box<Driver>) -> Box<Driver> {
-        self.leave(driver);
-        self.lead.wait()
-    }
-
-    fn leave(&self, driver: Box<Driver>) {
-        let now = self.now();
-        self.lead.leave(driver, now);
-        self.look_after_lead(now.saturating_add(PATIENCE));
+    /// Wakes one who waits for a message and would read; those who come to wait only now find the half free by themselves.
+    fn wake_willing(&self) {
         if self.lead.has_willing() {
-            // Those who come to wait only now find the half free by themselves.
             let _ = self.queues().iter().any(Queue::wake_waiting_reader);
         }
+    }
+
+    /// Leaves the half to whoever waits for a message next. Unless much arrives, nobody who waits already is woken for it: the
+    /// one that has its message most often comes back first, and a wake costs more than the whole of a round trip's rest.
+    fn leave(&self, driver: Box<Driver>) {
+        let now = self.now();
+        if let PollAt::At(at) = self.lead.leave(driver, now) {
+            self.look_after_lead(at);
+        }
+    }
+
+    /// Leaves the half to the reader of a message that has just come: woken only then, it finds it free.
+    fn pass_on(&self, driver: Box<Driver>, reader: Option<Waker>) {
+        self.leave(driver);
+        reader.into_iter().for_each(Waker::wake);
     }
 
     /// The next message of a subprotocol, or why there is none; `None` at `deadline`. Whoever waits reads from the transport
@@ -188,19 +204,23 @@ impl Link {
             return Some(next);
         }
         self.before_wait(deadline.is_none());
+        let mut passed_on = false;
         loop {
             // A read of the transport could outlast a shorter wait.
             let may_lead =
                 deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
-            if may_lead
-                && let Some(driver) = self.lead.try_take()
-                && let Some(next) = self.read_for(queue, driver)
-            {
-                return Some(next);
+            if may_lead && let Some(driver) = self.lead.try_take() {
+                match self.read_for(queue, driver) {
+                    Led::Next(next) => return Some(next),
+                    Led::PassedOn => passed_on = true,
+                    Led::HandedOver => {}
+                }
             }
             let willing = may_lead.then(|| self.lead.willing());
             let waited = block_until(deadline, |cx| match queue.poll_next(Some(cx)) {
                 Poll::Ready(next) => Poll::Ready(Some(next)),
+                // What was passed on is not taken back, unless by one who was woken for it.
+                Poll::Pending if mem::take(&mut passed_on) => Poll::Pending,
                 Poll::Pending if may_lead && self.lead.is_free() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             });
@@ -213,29 +233,56 @@ impl Link {
         }
     }
 
-    /// Reads from the transport until `queue` has a message. `None` if there is a reason to wait for it otherwise.
-    fn read_for(&self, queue: &Queue, driver: Box<Driver>) -> Option<Result<Queued, CloseReason>> {
+    /// Reads from the transport until `queue` has a message, another reader's comes, or there is a reason to wait otherwise.
+    fn read_for(&self, queue: &Queue, driver: Box<Driver>) -> Led {
         let mut leading = Leading {
             link: self,
             driver: Some(driver),
         };
         loop {
-            let driver = leading.driver.as_mut()?;
+            let Some(driver) = &mut leading.driver else {
+                return Led::HandedOver;
+            };
             let pumped = match driver.slice(true) {
                 true => driver.pump(),
                 false => Pumped::Nothing,
             };
+            let reader = driver.inboxes.take_readers();
+            let goes_on = !driver.frames.buffer.unread.is_empty();
             if let Poll::Ready(next) = queue.poll_next(None) {
+                // Before the half is left, for this thread goes on.
+                reader.into_iter().for_each(Waker::wake);
                 if let Some(driver) = leading.driver.take() {
+                    let is_bulk = driver.frames.buffer.last > SMALL_READ_BUFFER;
                     self.leave(driver);
+                    if is_bulk {
+                        self.wake_willing();
+                    }
                 }
-                return Some(next);
+                return Led::Next(next);
             }
+            if pumped == Pumped::Bytes && reader.is_some() && !goes_on {
+                if let Some(driver) = leading.driver.take() {
+                    self.pass_on(driver, reader);
+                }
+                return Led::PassedOn;
+            }
+            reader.into_iter().for_each(Waker::wake);
             if pumped != Pumped::Bytes {
-                return None;
+                return Led::HandedOver;
             }
         }
     }
+}
+
+/// What one who read for itself ended with.
+enum Led {
+    /// Its message, or why none comes. The half is left.
+    Next(Result<Queued, CloseReason>),
+    /// The half is left to another, whose message came.
+    PassedOn,
+    /// The half is the session's own thread's.
+    HandedOver,
 }
 
 /// The half in the hands of a thread that waits for a message. When dropped it goes to the session's own thread.
