@@ -102,12 +102,11 @@ impl Report {
         let machine = machine(options);
         let text = |name: &str| machine[name].as_str().unwrap_or("unknown").to_owned();
         format!(
-            "{} rounds on {} cores of {}, {} {}; goals met: {} of {}",
+            "{} rounds on {} cores of {}, {}; goals met: {} of {}",
             options.rounds,
             options.cores,
             text("processor"),
             text("system"),
-            text("kernel"),
             self.goals().filter(|(_, goal)| goal.is_met()).count(),
             self.goals().count(),
         )
