@@ -3,8 +3,8 @@
 //!
 //! The half that reads is in one of three places: with a leader, who waits for a message of its own; with the background thread;
 //! or here, left by a leader. Left for longer than [`PATIENCE`] it goes to the background thread, so that Pings are answered and
-//! other subprotocols served whatever one does; in the midst of a lively conversation up to [`REGULAR`] later. A leader hands it over when nothing has come for [`SLICE`], so that an idle session costs
-//! nothing.
+//! other subprotocols served whatever one does; in the midst of a lively conversation up to [`REGULAR`] later. A leader hands it
+//! over when nothing has come for [`SLICE`], so that an idle session costs nothing.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -14,7 +13,6 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/p2p"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
 // endConfig is the configuration of the bench mode.
@@ -91,20 +89,11 @@ type endDialArgs struct {
 
 // dial sets up the session and waits until all its subprotocols run.
 func (e *endpoint) dial(a endDialArgs) (object, error) {
-	dest, err := enode.ParseV4(a.Enode)
+	dest, fd, err := connect(a.Enode)
 	if err != nil {
 		return nil, err
 	}
-	addr, ok := dest.TCPEndpoint()
-	if !ok {
-		return nil, errors.New("the enode has no TCP port")
-	}
-	fd, err := net.Dial("tcp", addr.String())
-	if err != nil {
-		return nil, err
-	}
-	const staticDialed = 2
-	if err := e.server.SetupConn(fd, staticDialed, dest); err != nil {
+	if err := setUp(e.server, fd, dest); err != nil {
 		return nil, err
 	}
 	for range e.lanes {

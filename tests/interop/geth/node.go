@@ -309,20 +309,31 @@ func (n *node) stopSignal() <-chan struct{} {
 // dial connects to a node once and returns how the set-up ended. It goes past the dial
 // scheduler, which would not dial the same node again within 35 s.
 func (n *node) dial(url string) (object, error) {
-	dest, err := enode.ParseV4(url)
+	dest, fd, err := connect(url)
 	if err != nil {
 		return nil, err
+	}
+	return object{"peer": dest.ID().String(), "local": fd.LocalAddr().String()}, setUp(n.server, fd, dest)
+}
+
+// connect opens a connection to the node of an enode URL.
+func connect(url string) (*enode.Node, net.Conn, error) {
+	dest, err := enode.ParseV4(url)
+	if err != nil {
+		return nil, nil, err
 	}
 	addr, ok := dest.TCPEndpoint()
 	if !ok {
-		return nil, errors.New("the enode has no TCP port")
+		return nil, nil, errors.New("the enode has no TCP port")
 	}
 	fd, err := net.Dial("tcp", addr.String())
-	if err != nil {
-		return nil, err
-	}
+	return dest, fd, err
+}
+
+// setUp makes a session of a connection that was dialled.
+func setUp(server *p2p.Server, fd net.Conn, dest *enode.Node) error {
 	const staticDialed = 2
-	return object{"peer": dest.ID().String(), "local": fd.LocalAddr().String()}, n.server.SetupConn(fd, staticDialed, dest)
+	return server.SetupConn(fd, staticDialed, dest)
 }
 
 // runPeer is the peer mode.
