@@ -26,6 +26,7 @@ pub mod host;
 pub mod info;
 pub mod key_file;
 mod lead;
+mod limits;
 mod link;
 pub mod memory;
 pub mod node;

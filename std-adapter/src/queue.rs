@@ -9,6 +9,7 @@ use devp2p_core::error::CloseReason;
 use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
 use devp2p_core::waiter::{Waiter, poll_take};
 
+use crate::limits::Limits;
 use crate::memory::{MemoryCap, Reservation};
 
 /// A message as its queue keeps it; without a payload if it was too large.
@@ -36,18 +37,18 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    inbox: usize,
-    message_limit: u32,
-    overflow: Overflow,
+    limits: Limits,
 }
 
 impl Queue {
     pub(crate) fn new(inbox: usize, message_limit: u32, overflow: Overflow) -> Self {
         Self {
             state: Mutex::default(),
-            inbox,
-            message_limit,
-            overflow,
+            limits: Limits {
+                inbox,
+                message: message_limit,
+                overflow,
+            },
         }
     }
 
@@ -195,9 +196,6 @@ pub(crate) struct OpenSlot {
 /// leaves unused. The densest Snappy makes more of what arrives.
 const GROWTH: usize = 4;
 
-/// What an empty message is taken to cost, so that a flood of them is bounded too.
-const MESSAGE_COST: usize = 64;
-
 impl<O: Observer> Inboxes for Queues<O> {
     type Slot = OpenSlot;
 
@@ -205,36 +203,18 @@ impl<O: Observer> Inboxes for Queues<O> {
         let Some(queue) = self.queues.get(subprotocol) else {
             return Admit::Drop;
         };
-        let oversize = length > queue.message_limit;
-        let room = MESSAGE_COST + if oversize { 0 } else { length as usize };
         let state = queue.lock();
-        // An empty inbox takes any message within the limit, so that one larger than the inbox can pass.
-        let waiting = state
-            .bytes
-            .saturating_add(state.messages.len().saturating_mul(MESSAGE_COST));
-        let fits = state.messages.is_empty() || waiting.saturating_add(room) <= queue.inbox;
+        let waiting = (state.messages.len(), state.bytes);
         drop(state);
-        let mut memory = Reservation::empty(Arc::clone(&self.memory));
-        if fits && memory.grow(MESSAGE_COST) {
-            let slot = OpenSlot {
-                subprotocol,
-                bytes: Vec::new(),
-                filled: 0,
-                length: length as usize,
-                oversize,
-                memory,
-            };
-            return if oversize {
-                Admit::Oversize(slot)
-            } else {
-                Admit::Open(slot)
-            };
-        }
-        match queue.overflow {
-            Overflow::Drop => Admit::Drop,
-            Overflow::Disconnect => Admit::Refuse,
-            _ => Admit::Hold,
-        }
+        let slot = |memory, oversize| OpenSlot {
+            subprotocol,
+            bytes: Vec::new(),
+            filled: 0,
+            length: length as usize,
+            oversize,
+            memory,
+        };
+        queue.limits.admit(waiting, length, &self.memory, slot)
     }
 
     fn with<R>(

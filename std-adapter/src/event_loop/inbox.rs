@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use devp2p_core::capability::{Overflow, Protocol};
+use devp2p_core::capability::Protocol;
 use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
 
+use crate::limits::Limits;
 use crate::memory::{MemoryCap, Reservation};
-
-/// What an empty message is taken to cost, so that a flood of them is bounded too.
-pub(super) const MESSAGE_COST: usize = 64;
 
 /// Buffers of messages, lent to sessions one after the other, so that a session without a message has none.
 #[derive(Debug, Default)]
@@ -162,35 +160,21 @@ impl<O: Observer> Inboxes for Filling<'_, O> {
         let (Some(lane), Some(protocol)) = (lane, self.protocols.get(subprotocol)) else {
             return Admit::Drop;
         };
-        let oversize = length > protocol.message_limit;
-        let room = MESSAGE_COST + if oversize { 0 } else { length as usize };
-        let waiting = lane
-            .bytes
-            .saturating_add(lane.count.saturating_mul(MESSAGE_COST));
-        // An empty inbox takes any message within the limit, so that one larger than the inbox can pass.
-        let fits = lane.count == 0 || waiting.saturating_add(room) <= protocol.inbox;
-        let mut memory = Reservation::empty(Arc::clone(self.memory));
-        if fits && memory.grow(MESSAGE_COST) {
-            let slot = OpenSlot {
-                subprotocol,
-                bytes: Vec::new(),
-                filled: 0,
-                length: length as usize,
-                counted: 0,
-                oversize,
-                memory,
-            };
-            return if oversize {
-                Admit::Oversize(slot)
-            } else {
-                Admit::Open(slot)
-            };
-        }
-        match protocol.overflow {
-            Overflow::Drop => Admit::Drop,
-            Overflow::Disconnect => Admit::Refuse,
-            _ => Admit::Hold,
-        }
+        let limits = Limits {
+            inbox: protocol.inbox,
+            message: protocol.message_limit,
+            overflow: protocol.overflow,
+        };
+        let slot = |memory, oversize| OpenSlot {
+            subprotocol,
+            bytes: Vec::new(),
+            filled: 0,
+            length: length as usize,
+            counted: 0,
+            oversize,
+            memory,
+        };
+        limits.admit((lane.count, lane.bytes), length, self.memory, slot)
     }
 
     fn with<R>(

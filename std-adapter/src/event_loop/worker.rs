@@ -319,7 +319,7 @@ impl Worker {
     /// Has it looked at again when memory was given back, if all that there may be is held.
     fn wait_for_memory(&mut self, index: usize) {
         let memory = &self.common.host.memory;
-        let is_full = || memory.used().saturating_add(super::inbox::MESSAGE_COST) > memory.limit();
+        let is_full = || memory.used().saturating_add(crate::limits::MESSAGE_COST) > memory.limit();
         if !is_full() {
             // Its own inbox is full: its handler decides when it goes on.
             return;
