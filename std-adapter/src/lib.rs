@@ -3,6 +3,7 @@
 //! # The layers, bottom to top
 //! * [`time`], [`timer`]: the host's clock as the core's instants, and the thread that calls when a deadline comes.
 //! * [`enode`], [`key_file`], [`info`]: a node's address, its secret, and what it tells about itself and its peers.
+//! * [`keccak`]: the hash under the frames, as this processor does it fastest.
 //! * [`transport`]: what carries a session, split into reader, writer and closer.
 //! * [`memory`], [`throttle`], [`backoff`]: what bounds memory, inbound attempts and redials.
 //! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
@@ -24,6 +25,7 @@ pub mod handle;
 mod hex;
 pub mod host;
 pub mod info;
+pub mod keccak;
 pub mod key_file;
 mod lead;
 mod limits;

@@ -14,10 +14,11 @@ use devp2p_core::inbox::Meta;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Peer};
 use devp2p_core::rlpx::FrameKeys;
-use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf};
+use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First};
 
 use crate::counters::Counters;
 use crate::events::PeerEvent;
+use crate::keccak::ReceiveHalf;
 use crate::link::Link;
 use crate::peer::{HelloText, PeerHandle};
 use crate::protocol::Protocol;

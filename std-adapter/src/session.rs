@@ -15,14 +15,13 @@ use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::{Hello, NodeId};
 use devp2p_core::peer::{Expected, Peer};
 use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
-use devp2p_core::rlpx::receive::ReceiveHalf;
-use devp2p_core::rlpx::transmit::TransmitHalf;
-use devp2p_core::rlpx::{Entropy, Established, Handshake, Step};
+use devp2p_core::rlpx::{Entropy, Step};
 use zeroize::Zeroizing;
 
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::host::Host;
+use crate::keccak::{Established, Handshake, ReceiveHalf, TransmitHalf};
 use crate::link::{Link, Sealer};
 use crate::peer::{Inner, PeerHandle};
 use crate::protocol::Protocol;
@@ -241,8 +240,8 @@ impl Session {
         }
         let entropy = Entropy::new(&entropy);
         let mut handshake = match self.dialled {
-            Some(remote) => Handshake::initiator(remote, entropy),
-            None => Handshake::recipient(entropy),
+            Some(remote) => Handshake::initiator_with(remote, entropy),
+            None => Handshake::recipient_with(entropy),
         };
         let mut sent = [0; MAX_SENT];
         let mut received = Vec::with_capacity(MAX_RECEIVED);

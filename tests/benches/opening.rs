@@ -52,7 +52,7 @@ pub(crate) fn limits(options: &Options) -> Result<Value, String> {
         }
         answer["made_with"] = match kind {
             Kind::Geth => json!([child.said("version"), child.said("go")]),
-            _ => json!(fast::NAMES),
+            _ => json!(fast::names()),
         };
         limits[who] = answer;
     }

@@ -1,7 +1,7 @@
 //! RLPx: the encrypted, authenticated transport.
 //!
 //! * [`handshake`]: keys agreed on and identities proved, in small steps; over [`curve`], ECIES and [`secrets`].
-//! * [`cipher`] and [`mac`], with [`sponge`] under it: what each direction of the frames needs.
+//! * [`cipher`] and [`mac`], with [`sponge`] and [`permutation`] under it: what each direction of the frames needs.
 //! * [`receive`] and [`transmit`]: the two directions, chunk by chunk; [`message`]: one message through a small ring.
 
 mod body;
@@ -12,7 +12,7 @@ pub mod handshake;
 mod key_stream;
 pub mod mac;
 pub mod message;
-mod permutation;
+pub mod permutation;
 pub mod receive;
 pub mod secrets;
 pub mod sponge;
@@ -26,5 +26,6 @@ pub use handshake::{
     Entropy, Established, Handshake, HandshakeError, MAX_RECEIVED, MAX_SENT, Role, Step,
 };
 pub use mac::Mac;
+pub use permutation::{Permutation, Portable};
 pub use secrets::Secrets;
 pub use sponge::{Keccak256, Sponge, keccak256};

@@ -1,12 +1,15 @@
 //! The sponge that the MACs and the key derivation run on: a seam, and keccak256 behind it.
 
+use core::marker::PhantomData;
+
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::permutation::{self, State};
+use super::permutation::{Permutation, Portable, RATE_LANES, State};
 
 /// A hash that goes on absorbing after a digest was read from it, as each direction's MAC does.
 ///
-/// A host can put its own keccak256 here; `Default` is the state that has absorbed nothing.
+/// A host can put its own keccak256 here, or its own [`Permutation`] under [`Keccak256`]; `Default` is the state that has absorbed
+/// nothing.
 pub trait Sponge: Clone + Default {
     /// Absorbs `bytes`; any split of the same bytes into calls gives the same state.
     fn absorb(&mut self, bytes: &[u8]);
@@ -14,28 +17,38 @@ pub trait Sponge: Clone + Default {
     fn digest(&self) -> [u8; 32];
 }
 
-/// Bytes absorbed between two permutations: 1600 bits less twice 256.
-const RATE: usize = 136;
-const RATE_LANES: usize = RATE / 8;
+/// Bytes absorbed between two permutations.
+const RATE: usize = RATE_LANES * 8;
 
 /// Keccak256 as Ethereum uses it: the padding of the original submission (0x01), not that of SHA-3 (0x06).
-#[derive(Clone)]
-pub struct Keccak256 {
+pub struct Keccak256<P: Permutation = Portable> {
     lanes: State,
     /// Bytes absorbed since the last permutation, below `RATE`.
     filled: usize,
+    permutation: PhantomData<P>,
 }
 
-impl Default for Keccak256 {
+impl<P: Permutation> Default for Keccak256<P> {
     fn default() -> Self {
         Self {
-            lanes: permutation::ZERO,
+            lanes: [0; 25],
             filled: 0,
+            permutation: PhantomData,
         }
     }
 }
 
-impl Keccak256 {
+impl<P: Permutation> Clone for Keccak256<P> {
+    fn clone(&self) -> Self {
+        Self {
+            lanes: self.lanes,
+            filled: self.filled,
+            permutation: PhantomData,
+        }
+    }
+}
+
+impl<P: Permutation> Keccak256<P> {
     /// Adds fewer than eight bytes, which do not cross a lane's end.
     fn absorb_within_lane(&mut self, bytes: &[u8]) {
         let shift = 8 * (self.filled % 8);
@@ -52,7 +65,7 @@ impl Keccak256 {
     fn advance(&mut self, count: usize) {
         self.filled += count;
         if self.filled >= RATE {
-            permutation::permute(&mut self.lanes);
+            P::permute(&mut self.lanes);
             self.filled = 0;
         }
     }
@@ -64,21 +77,16 @@ impl Keccak256 {
             *lane ^= 1 << (8 * (filled % 8));
         }
         lanes[RATE_LANES - 1] ^= 0x80 << 56;
-        permutation::permute(lanes);
+        P::permute(lanes);
         let mut digest = [0; 32];
-        for (to, lane) in digest
-            .as_chunks_mut()
-            .0
-            .iter_mut()
-            .zip(permutation::first_lanes(lanes))
-        {
+        for (to, lane) in digest.as_chunks_mut().0.iter_mut().zip(lanes) {
             *to = lane.to_le_bytes();
         }
         digest
     }
 }
 
-impl Sponge for Keccak256 {
+impl<P: Permutation> Sponge for Keccak256<P> {
     fn absorb(&mut self, bytes: &[u8]) {
         // A handshake packet has any length, so lanes and input can be out of step for a whole session: whole lanes are
         // taken from wherever in the input they begin.
@@ -88,6 +96,13 @@ impl Sponge for Keccak256 {
         }
         let (mut lanes, tail) = rest.as_chunks::<8>();
         while !lanes.is_empty() {
+            // Where flash is scarce the loop's other half does for whole blocks too.
+            #[cfg(target_pointer_width = "64")]
+            if self.filled == 0 {
+                let (blocks, rest) = lanes.as_chunks();
+                P::absorb(&mut self.lanes, blocks);
+                lanes = rest;
+            }
             let room = RATE_LANES - self.filled / 8;
             let (now, later) = lanes.split_at(lanes.len().min(room));
             for (to, from) in self.lanes.iter_mut().skip(self.filled / 8).zip(now) {
@@ -106,15 +121,15 @@ impl Sponge for Keccak256 {
     }
 }
 
-impl Drop for Keccak256 {
+impl<P: Permutation> Drop for Keccak256<P> {
     fn drop(&mut self) {
         self.lanes.zeroize();
     }
 }
 
-impl ZeroizeOnDrop for Keccak256 {}
+impl<P: Permutation> ZeroizeOnDrop for Keccak256<P> {}
 
-impl core::fmt::Debug for Keccak256 {
+impl<P: Permutation> core::fmt::Debug for Keccak256<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Keccak256").finish_non_exhaustive()
     }
@@ -122,10 +137,10 @@ impl core::fmt::Debug for Keccak256 {
 
 /// Keccak256 of the parts one after the other. The permutation can be undone, so what hashed a secret is wiped.
 pub fn keccak256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut sponge = Keccak256::default();
+    let mut sponge = Keccak256::<Portable>::default();
     for part in parts {
         sponge.absorb(part);
     }
     let filled = sponge.filled;
-    Keccak256::squeeze(&mut sponge.lanes, filled)
+    Keccak256::<Portable>::squeeze(&mut sponge.lanes, filled)
 }

@@ -12,9 +12,9 @@ use devp2p_core::hello::{MAX_HELLO_LENGTH, NodeId};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Expected, Peer};
 use devp2p_core::rlp;
-use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf, Status};
-use devp2p_core::rlpx::transmit::{HEADER_LENGTH, TransmitHalf, frame_length};
-use devp2p_core::rlpx::{Entropy, Established, FrameKeys};
+use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, Status};
+use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
+use devp2p_core::rlpx::{Entropy, FrameKeys};
 use devp2p_core::time::{Instant, PollAt};
 
 use super::inbox::{Filling, Inbox, Observer, OpenSlot};
@@ -22,6 +22,7 @@ use super::output::Output;
 use super::shaking::{Shaking, Shook};
 use super::tools::Tools;
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::keccak::{Established, ReceiveHalf, TransmitHalf};
 use crate::peer::HelloText;
 
 /// What a connection tells its driver, each once.

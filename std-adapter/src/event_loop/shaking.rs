@@ -2,7 +2,9 @@
 
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::handshake::MAX_SENT;
-use devp2p_core::rlpx::{Entropy, Established, Handshake, NodeKey, Step};
+use devp2p_core::rlpx::{Entropy, NodeKey, Step};
+
+use crate::keccak::{Established, Handshake};
 
 /// What a step of the handshake brought.
 pub(super) enum Shook<'a> {
@@ -29,8 +31,8 @@ impl Shaking {
     pub(super) fn new(remote: Option<NodeId>, entropy: Entropy) -> Self {
         Self {
             handshake: match remote {
-                Some(remote) => Handshake::initiator(remote, entropy),
-                None => Handshake::recipient(entropy),
+                Some(remote) => Handshake::initiator_with(remote, entropy),
+                None => Handshake::recipient_with(entropy),
             },
             sent: [0; MAX_SENT],
             received: Vec::new(),

@@ -11,11 +11,12 @@ use devp2p_core::hello::MAX_HELLO_LENGTH;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
 use devp2p_core::rlpx::FrameKeys;
-use devp2p_core::rlpx::transmit::{HEADER_LENGTH, TransmitHalf, frame_length};
+use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 
 use super::burst::{Burst, Level, Next, Rest};
 use super::{Link, lock};
 use crate::host::MAX_PROTOCOLS;
+use crate::keccak::TransmitHalf;
 use crate::queue::Queue;
 use crate::scratch;
 

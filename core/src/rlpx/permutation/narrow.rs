@@ -2,14 +2,6 @@
 
 use super::{ROUND_CONSTANTS, State};
 
-/// The state of zeros.
-pub(in super::super) const ZERO: State = [0; 25];
-
-/// The first four lanes: the 256 bits that keccak256 puts out.
-pub(in super::super) fn first_lanes(state: &State) -> [u64; 4] {
-    [state[0], state[1], state[2], state[3]]
-}
-
 /// Rho and pi move lane 1 to the first of these, turned by so much, what was there to the second, and so on round to lane 1.
 const MOVES: [(usize, u32); 23] = [
     (10, 1),
@@ -49,7 +41,7 @@ macro_rules! unroll {
 }
 
 /// Twenty-four rounds.
-pub(in super::super) fn permute(a: &mut State) {
+pub(super) fn permute(a: &mut State) {
     for constant in ROUND_CONSTANTS {
         let mut parity = [0; 5];
         unroll!(X in 0 1 2 3 4: {

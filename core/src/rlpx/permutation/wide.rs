@@ -5,23 +5,6 @@ use super::{ROUND_CONSTANTS, State};
 
 const COMPLEMENTED: [usize; 6] = [1, 2, 8, 12, 17, 20];
 
-/// The state of zeros: here, ones in the lanes that hold their complement.
-pub(in super::super) const ZERO: State = {
-    let mut state = [0; 25];
-    let mut i = 0;
-    while i < COMPLEMENTED.len() {
-        state[COMPLEMENTED[i]] = !0;
-        i += 1;
-    }
-    state
-};
-
-/// The first four lanes: the 256 bits that keccak256 puts out.
-#[inline(always)]
-pub(in super::super) fn first_lanes(state: &State) -> [u64; 4] {
-    [state[0], !state[1], !state[2], state[3]]
-}
-
 /// One row after theta, rho and pi, then chi as given: five lanes of `$to`, which also enter the column parities.
 macro_rules! plane {
     ($from:ident, $to:ident, $parity:ident, $effect:ident, $y:literal,
@@ -66,8 +49,11 @@ macro_rules! round {
 }
 
 /// Twenty-four rounds.
-pub(in super::super) fn permute(state: &mut State) {
+pub(super) fn permute(state: &mut State) {
     let mut a = *state;
+    for lane in COMPLEMENTED {
+        a[lane] = !a[lane];
+    }
     let mut e = [0; 25];
     let mut parity = [0; 5];
     for y in 0..5 {
@@ -78,6 +64,9 @@ pub(in super::super) fn permute(state: &mut State) {
     for &[even, odd] in ROUND_CONSTANTS.as_chunks().0 {
         round!(a, e, parity, even);
         round!(e, a, parity, odd);
+    }
+    for lane in COMPLEMENTED {
+        a[lane] = !a[lane];
     }
     *state = a;
 }
