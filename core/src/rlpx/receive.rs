@@ -32,7 +32,8 @@ use crate::snappy;
 pub const FIRST_FRAME_BUFFER: usize = padded(MAX_HELLO_LENGTH + 1) + MAC_LENGTH;
 
 /// Bytes decrypted at a time, so that the decoder finds them in the cache.
-const CHUNK: usize = 4 * 1024;
+const CHUNK: usize = 16 * 1024;
+
 /// The most bytes of a Disconnect's payload that are looked at.
 const DISCONNECT_LENGTH: usize = 16;
 

@@ -116,4 +116,4 @@ impl<S: Sponge> TransmitHalf<S> {
 }
 
 /// Bytes sealed at a time: small enough that the MAC finds in the cache what the cipher wrote.
-const SEAL_CHUNK: usize = 8 * 1024;
+const SEAL_CHUNK: usize = 16 * 1024;

@@ -8,8 +8,6 @@ use core::arch::x86_64::{
 
 use devp2p_core::rlpx::permutation::{Block, ROUND_CONSTANTS, State};
 
-type Lanes = [__m128i; 25];
-
 /// `a ^ b ^ c`, and `a ^ (!b & c)`: the results for the eight values of the three bits.
 const XOR: i32 = 0b1001_0110;
 const CHI: i32 = 0b1101_0010;
@@ -119,51 +117,30 @@ fn lane(value: u64) -> __m128i {
     _mm_cvtsi64_si128(value.cast_signed())
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl")]
-fn load(state: &State) -> Lanes {
-    let mut lanes = [_mm_setzero_si128(); 25];
-    for (to, from) in lanes.iter_mut().zip(state) {
-        *to = lane(*from);
-    }
-    lanes
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl")]
-fn store(lanes: &Lanes, state: &mut State) {
-    for (to, from) in state.iter_mut().zip(lanes) {
-        *to = _mm_cvtsi128_si64(*from).cast_unsigned();
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl")]
-fn rounds(mut a: Lanes) -> Lanes {
-    let mut e = a;
-    for &[even, odd] in ROUND_CONSTANTS.as_chunks().0 {
-        round!(a, e, even);
-        round!(e, a, odd);
-    }
-    a
-}
-
 /// Twenty-four rounds.
 #[target_feature(enable = "avx512f,avx512vl")]
 pub(super) fn permute(state: &mut State) {
-    let lanes = rounds(load(state));
-    store(&lanes, state);
+    absorb(state, &[Block::default()]);
 }
 
-/// Adds each block and permutes; the lanes stay in registers meanwhile.
+/// Adds each block and permutes. All in one function, in which the lanes stay in registers.
 #[target_feature(enable = "avx512f,avx512vl")]
 pub(super) fn absorb(state: &mut State, blocks: &[Block]) {
-    let mut lanes = load(state);
+    let mut a = [_mm_setzero_si128(); 25];
+    for (to, from) in a.iter_mut().zip(&*state) {
+        *to = lane(*from);
+    }
+    let mut e = a;
     for block in blocks {
-        for (to, from) in lanes.iter_mut().zip(block) {
+        for (to, from) in a.iter_mut().zip(block) {
             *to = _mm_xor_si128(*to, lane(u64::from_le_bytes(*from)));
         }
-        lanes = rounds(lanes);
+        for &[even, odd] in ROUND_CONSTANTS.as_chunks().0 {
+            round!(a, e, even);
+            round!(e, a, odd);
+        }
     }
-    store(&lanes, state);
+    for (to, from) in state.iter_mut().zip(a) {
+        *to = _mm_cvtsi128_si64(from).cast_unsigned();
+    }
 }

@@ -5,13 +5,20 @@ use std::mem;
 use devp2p_core::time::{Duration, Instant};
 
 /// Bytes that a burst gathers before the one who sealed the last of them writes.
-const CORK: usize = 32 * 1024;
+const CORK: usize = 64 * 1024;
 
 /// A message that follows the one before it, or a write to the wire, so closely is one of a burst.
 const CLOSE: Duration = Duration::from_micros(20);
 
+/// Sealing itself takes time, which is not part of the pause: no more than this, even on slow machines.
+const SEALING_PER_KIB: Duration = Duration::from_micros(4);
+
 /// How long the first message of those gathered waits while others follow.
 const GATHER: Duration = Duration::from_micros(200);
+
+/// How often the writer thread looks after bytes that a burst may leave in the output, and after room that it keeps.
+pub(super) const WATCH_BYTES: Duration = Duration::from_micros(400);
+const WATCH_ROOM: Duration = Duration::from_millis(10);
 
 /// Room for output is kept while writes of so many bytes follow each other so closely: given back and taken again each time,
 /// it costs page faults.
@@ -37,9 +44,22 @@ pub(super) struct Burst {
     last: Option<Instant>,
     /// When the bytes that wait began to.
     began: Instant,
-    /// Whether the writer thread looks after the burst, and how many bytes were sealed in all when it last did.
-    watched: bool,
+    /// What the writer thread looks after, and how many bytes were sealed in all when it last did.
+    watched: Watched,
     seen: u64,
+    /// Bytes were left in the output since.
+    gathered: bool,
+}
+
+/// What the writer thread looks after, the more urgent last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Watched {
+    #[default]
+    Nothing,
+    /// Room for output that is given back when it is not needed any more.
+    Room,
+    /// Bytes that are left in the output when a burst ends.
+    Bytes,
 }
 
 /// What follows from sealing a message.
@@ -56,8 +76,8 @@ pub(super) struct Next {
 pub(super) enum Rest {
     /// Nothing more comes, or another thread is at it: there is nothing to look after.
     None,
-    /// Bytes come and go.
-    Moves,
+    /// Bytes come and go: it is to look again after this time.
+    Moves(Duration),
     /// Bytes lie there, and nothing follows them, or nobody takes them.
     Lies,
 }
@@ -69,15 +89,21 @@ impl Burst {
         if level.waiting <= level.newest {
             self.began = now;
         }
-        let closely = pause.is_some_and(|pause| pause < CLOSE);
+        let close = CLOSE.saturating_add(sealing(level.newest));
+        let closely = pause.is_some_and(|pause| pause < close);
         let enough = level.waiting >= CORK || now.saturating_since(self.began) >= GATHER;
         let drain = !level.draining && (!closely || enough);
         let gathers = !level.draining && !drain;
         let goes_on = level.waiting >= LARGE && pause.is_some_and(|pause| pause < BUSY);
-        Next {
-            drain,
-            watch: (gathers || goes_on) && !mem::replace(&mut self.watched, true),
-        }
+        self.gathered |= gathers;
+        let wanted = match (gathers, goes_on) {
+            (true, _) => Watched::Bytes,
+            (false, true) => Watched::Room,
+            (false, false) => Watched::Nothing,
+        };
+        let watch = wanted > self.watched;
+        self.watched = self.watched.max(wanted);
+        Next { drain, watch }
     }
 
     /// Bytes were written.
@@ -94,30 +120,39 @@ impl Burst {
     pub(super) fn look(&mut self, now: Instant, level: Level) -> Rest {
         let follows = mem::replace(&mut self.seen, level.sealed) != level.sealed;
         let goes_on = self.last.is_some_and(|at| now.saturating_since(at) < BUSY);
-        let rest = match level.waiting {
-            0 if !follows && !goes_on => Rest::None,
-            0 => Rest::Moves,
-            _ if level.draining => Rest::None,
-            _ if !follows || now.saturating_since(self.began) >= GATHER => Rest::Lies,
-            _ => Rest::Moves,
+        let gathered = mem::take(&mut self.gathered);
+        let (watched, rest) = match level.waiting {
+            0 if !follows && !goes_on => (Watched::Nothing, Rest::None),
+            0 if !gathered => (Watched::Room, Rest::Moves(WATCH_ROOM)),
+            0 => (Watched::Bytes, Rest::Moves(WATCH_BYTES)),
+            _ if level.draining => (Watched::Nothing, Rest::None),
+            _ if !follows || now.saturating_since(self.began) >= GATHER => {
+                (Watched::Bytes, Rest::Lies)
+            }
+            _ => (Watched::Bytes, Rest::Moves(WATCH_BYTES)),
         };
-        self.watched = rest != Rest::None;
+        self.watched = watched;
         rest
     }
 
     /// Whether the writer thread looks after the burst.
     pub(super) fn is_watched(&self) -> bool {
-        self.watched
+        self.watched != Watched::Nothing
     }
+}
+
+/// How long sealing so many bytes may have taken.
+fn sealing(bytes: usize) -> Duration {
+    Duration::from_micros(SEALING_PER_KIB.as_micros() * (bytes / 1024) as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Messages of 100 bytes sealed into an output, and writes that take all of it.
-    #[derive(Default)]
+    /// Messages sealed into an output, and writes that take all of it.
     struct Bench {
+        size: usize,
         burst: Burst,
         now: u64,
         waiting: usize,
@@ -125,11 +160,24 @@ mod tests {
         draining: bool,
     }
 
+    impl Default for Bench {
+        fn default() -> Self {
+            Self {
+                size: 100,
+                burst: Burst::default(),
+                now: 0,
+                waiting: 0,
+                sealed: 0,
+                draining: false,
+            }
+        }
+    }
+
     impl Bench {
         fn level(&self) -> Level {
             Level {
                 waiting: self.waiting,
-                newest: 100,
+                newest: self.size,
                 sealed: self.sealed,
                 draining: self.draining,
             }
@@ -138,8 +186,8 @@ mod tests {
         /// Seals a message `after` microseconds, and writes if it should.
         fn seal(&mut self, after: u64) -> Next {
             self.now += after;
-            self.waiting += 100;
-            self.sealed += 100;
+            self.waiting += self.size;
+            self.sealed += self.size as u64;
             let now = Instant::from_micros(self.now);
             let next = self.burst.on_sealed(now, self.level());
             if next.drain {
@@ -204,8 +252,8 @@ mod tests {
     #[test]
     fn a_burst_gathers_until_it_is_worth_a_write() {
         let mut bench = Bench::default();
-        let written = (0..3 * 329).filter(|_| bench.seal(0).drain).count();
-        // The first at once, then each 328 messages of 100 bytes: more than 32 KiB.
+        let written = (0..3 * 657).filter(|_| bench.seal(0).drain).count();
+        // The first at once, then each 656 messages of 100 bytes: more than 64 KiB.
         assert_eq!(written, 1 + 3);
     }
 
@@ -214,15 +262,54 @@ mod tests {
         let mut bench = Bench::default();
         bench.seal(0);
         assert_eq!(bench.seal(1), FIRST_TO_STAY);
-        assert_eq!(bench.look(5), Rest::Moves);
+        assert_eq!(bench.look(5), Rest::Moves(WATCH_BYTES));
         assert_eq!(bench.look(5), Rest::Lies, "nothing has followed");
         assert_eq!(bench.seal(5), STAYS);
         assert_eq!(bench.look(400), Rest::Lies, "it is too old");
         bench.waiting = 0;
-        assert_eq!(bench.look(400), Rest::Moves, "more may follow soon");
+        assert_eq!(
+            bench.look(400),
+            Rest::Moves(WATCH_ROOM),
+            "more may follow soon"
+        );
         assert_eq!(bench.look(10_000), Rest::None);
         assert_eq!(bench.seal(1000), OUT);
         assert_eq!(bench.seal(1), FIRST_TO_STAY, "nobody looks any more");
+    }
+
+    #[test]
+    fn large_messages_gather_although_sealing_them_takes_long() {
+        let mut bench = Bench {
+            size: 16 * 1024,
+            ..Bench::default()
+        };
+        assert_eq!(bench.seal(0), OUT);
+        assert_eq!(bench.seal(70), FIRST_TO_STAY);
+        assert_eq!(bench.seal(70), STAYS);
+        assert_eq!(bench.seal(70), STAYS);
+        assert_eq!(bench.seal(70), OUT, "64 KiB");
+        assert_eq!(bench.seal(84), OUT, "longer than sealing and a pause");
+    }
+
+    #[test]
+    fn messages_that_each_are_worth_a_write_are_looked_after_for_the_room_alone() {
+        let mut bench = Bench {
+            size: 64 * 1024,
+            ..Bench::default()
+        };
+        assert_eq!(bench.seal(0), OUT);
+        let looks_after = Next {
+            drain: true,
+            watch: true,
+        };
+        assert_eq!(bench.seal(100), looks_after);
+        assert_eq!(bench.seal(100), OUT, "it is looked after");
+        assert_eq!(bench.look(300), Rest::Moves(WATCH_ROOM));
+        // A small message that stays there is more urgent.
+        bench.size = 100;
+        assert_eq!(bench.seal(0), OUT);
+        assert_eq!(bench.seal(0), FIRST_TO_STAY);
+        assert_eq!(bench.look(5), Rest::Moves(WATCH_BYTES));
     }
 
     #[test]

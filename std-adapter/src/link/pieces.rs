@@ -15,7 +15,7 @@ use crate::host::MAX_PROTOCOLS;
 const PIECE: usize = 64 * 1024;
 
 /// Bytes sealed at a time within a piece: the MAC finds in the cache of the first level what the cipher wrote.
-const CHUNK: usize = 8 * 1024;
+const CHUNK: usize = 16 * 1024;
 
 /// A frame of so many bytes goes out in pieces.
 pub(super) const LARGE: usize = 2 * PIECE;

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::Peer;
 
-use super::burst::Rest;
+use super::burst::{Rest, WATCH_BYTES};
 use super::{Link, lock};
+use crate::time::to_std_duration;
 
 /// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
 const HELLO_WAIT: Duration = Duration::from_secs(2);
-
-/// How often the thread looks after the bytes that a burst leaves in the output: once nothing follows them, it writes them.
-const WATCH: Duration = Duration::from_micros(400);
 
 /// How long the thread stays without work: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
@@ -161,25 +159,29 @@ impl Link {
     /// for [`HELLO_WAIT`].
     fn run_writer(&self) {
         let hello_at = Instant::now() + HELLO_WAIT;
-        let mut watching = false;
+        // How long until the next look after a burst.
+        let mut look = None;
         loop {
             let until = match self.is_offered() {
                 false => hello_at,
-                true => Instant::now() + if watching { WATCH } else { LINGER },
+                true => Instant::now() + look.map_or(LINGER, to_std_duration),
             };
             match self.kick.wait(until) {
                 Woken::Work => {}
                 Woken::Watch => {
-                    watching = true;
+                    look = Some(WATCH_BYTES);
                     continue;
                 }
-                Woken::Late if watching => match self.look_after_rest() {
+                Woken::Late if look.is_some() => match self.look_after_rest() {
                     Rest::None => {
-                        watching = false;
+                        look = None;
                         continue;
                     }
-                    Rest::Moves => continue,
-                    Rest::Lies => {}
+                    Rest::Moves(after) => {
+                        look = Some(after);
+                        continue;
+                    }
+                    Rest::Lies => look = Some(WATCH_BYTES),
                 },
                 Woken::Late if !self.is_offered() => self.offer(Vec::new()),
                 Woken::Late => match self.kick.retire() {
