@@ -12,7 +12,8 @@
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(test)]
+// The C library's state is shared by threads: only hosts have it.
+#[cfg(any(test, feature = "libsecp256k1"))]
 extern crate std;
 
 mod fmt;

@@ -1,5 +1,7 @@
 //! libsecp256k1 against k256: the same answers to the same questions, good and bad.
 
+use std::thread;
+
 use devp2p_core::rlpx::curve::{PointBytes, SecretBytes, SignatureBytes};
 use devp2p_core::rlpx::{Curve, K256, Libsecp256k1};
 use proptest::prelude::*;
@@ -85,4 +87,26 @@ fn a_signature_with_the_greater_s_recovers_alike() {
     let expected = K256::public_key(&STATIC_A);
     assert_eq!(Libsecp256k1::recover(&message, &high), expected);
     assert_eq!(K256::recover(&message, &high), expected);
+}
+
+/// Threads share what blinds multiplications of the base point, and it is randomised anew now and then: no answer shows it.
+#[test]
+fn answers_do_not_depend_on_the_blinding_that_threads_share() {
+    let message = [9; 32];
+    let answers = (1..=50).map(|n| {
+        let secret = [n; 32];
+        let point = K256::public_key(&secret).unwrap();
+        (secret, point, K256::sign(&secret, &message).unwrap())
+    });
+    let answers: Vec<_> = answers.collect();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (secret, point, signature) in &answers {
+                    assert_eq!(Libsecp256k1::public_key(secret), Some(*point));
+                    assert_eq!(Libsecp256k1::sign(secret, &message), Some(*signature));
+                }
+            });
+        }
+    });
 }
