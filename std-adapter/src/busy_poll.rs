@@ -1,0 +1,212 @@
+//! Whether a thread that waits for a reply polls the transport for a while before it sleeps.
+//!
+//! To sleep and be woken takes longer than all the rest of a round trip over a fast link; to poll keeps a core busy. So only a
+//! thread that has written since it last waited polls, and each subprotocol only while most of its replies come in time: each
+//! miss doubles the number of waits that go without, each hit halves it. One-way traffic never polls, and a conversation that
+//! is slow does so about once in [`MAX_SKIPPED`] replies.
+
+use devp2p_core::time::{Duration, Instant};
+
+/// So many misses are counted, and at most so many waits in a row go without polling.
+const MAX_MISSES: u8 = 8;
+const MAX_SKIPPED: u16 = (1 << MAX_MISSES) - 1;
+
+/// Learns from what polling brought. For each wait: [`begin`](Self::begin); then, if that says so, look until
+/// [`on_bytes`](Self::on_bytes), or [`on_nothing`](Self::on_nothing) says that it is enough.
+#[derive(Debug)]
+pub(crate) struct BusyPoll {
+    /// How long one wait polls.
+    limit: Duration,
+    /// When the first look of this wait found nothing.
+    since: Option<Instant>,
+    /// Misses less hits.
+    misses: u8,
+    /// Waits that still go without.
+    skipped: u16,
+}
+
+impl BusyPoll {
+    /// Polls at most so long in one wait; zero: never.
+    pub(crate) const fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            since: None,
+            misses: 0,
+            skipped: 0,
+        }
+    }
+
+    /// A wait begins, perhaps for a reply. Whether to poll.
+    pub(crate) fn begin(&mut self, for_reply: bool) -> bool {
+        self.since = None;
+        if !for_reply || self.limit == Duration::ZERO {
+            return false;
+        }
+        let skips = self.skipped > 0;
+        self.skipped = self.skipped.saturating_sub(1);
+        !skips
+    }
+
+    /// There is nothing at `now`. Whether to look again; else the thread sleeps.
+    pub(crate) fn on_nothing(&mut self, now: Instant) -> bool {
+        let goes_on = self.is_in_time(now);
+        self.since.get_or_insert(now);
+        if !goes_on {
+            self.on_miss();
+        }
+        goes_on
+    }
+
+    /// Bytes were there at `now`.
+    pub(crate) fn on_bytes(&mut self, now: Instant) {
+        match self.is_in_time(now) {
+            true => self.misses = self.misses.saturating_sub(1),
+            // Another thread took the core meanwhile: a thread that sleeps would have had it back sooner.
+            false => self.on_miss(),
+        }
+    }
+
+    /// The transport cannot be polled.
+    pub(crate) fn on_unsupported(&mut self) {
+        self.limit = Duration::ZERO;
+    }
+
+    fn is_in_time(&self, now: Instant) -> bool {
+        self.since
+            .is_none_or(|since| now.saturating_since(since) < self.limit)
+    }
+
+    fn on_miss(&mut self) {
+        // After the first, none.
+        self.skipped = MAX_SKIPPED >> (MAX_MISSES - self.misses);
+        self.misses = (self.misses + 1).min(MAX_MISSES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_micros(50);
+
+    /// Waits for replies, which polling finds after so many microseconds or not at all; looks every 10.
+    struct Bench {
+        poll: BusyPoll,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(limit: Duration) -> Self {
+            Self {
+                poll: BusyPoll::new(limit),
+                now: Instant::from_micros(1_000),
+            }
+        }
+
+        fn pass(&mut self, micros: u64) {
+            self.now = self.now.saturating_add(Duration::from_micros(micros));
+        }
+
+        /// How long the wait for a reply that comes `after` polls; nothing if it does not poll.
+        fn wait(&mut self, after: u64) -> Option<Duration> {
+            if !self.poll.begin(true) {
+                self.pass(after);
+                return None;
+            }
+            let began = self.now;
+            let comes = began.saturating_add(Duration::from_micros(after));
+            while self.now < comes {
+                if !self.poll.on_nothing(self.now) {
+                    return Some(self.now.saturating_since(began));
+                }
+                self.pass(10);
+            }
+            self.poll.on_bytes(self.now);
+            Some(self.now.saturating_since(began))
+        }
+
+        /// How many of `count` waits for replies that come `after` poll.
+        fn polls(&mut self, count: usize, after: u64) -> usize {
+            (0..count).filter_map(|_| self.wait(after)).count()
+        }
+    }
+
+    #[test]
+    fn a_wait_for_replies_that_come_soon_polls_each_time() {
+        let mut bench = Bench::new(LIMIT);
+        assert_eq!(bench.polls(100, 0), 100);
+        assert_eq!(bench.polls(100, 20), 100);
+    }
+
+    #[test]
+    fn a_wait_polls_no_longer_than_its_limit() {
+        let mut bench = Bench::new(LIMIT);
+        assert_eq!(bench.wait(1_000), Some(LIMIT));
+        assert_eq!(bench.wait(50), Some(LIMIT), "it came at the very end");
+    }
+
+    #[test]
+    fn each_miss_doubles_the_waits_without_up_to_255() {
+        let mut bench = Bench::new(LIMIT);
+        for skipped in [0, 1, 3, 7, 15, 31, 63, 127, 255, 255] {
+            assert_eq!(bench.wait(1_000), Some(LIMIT));
+            assert_eq!(bench.polls(skipped, 1_000), 0);
+        }
+        assert_eq!(bench.wait(1_000), Some(LIMIT));
+    }
+
+    #[test]
+    fn a_single_miss_is_forgiven() {
+        let mut bench = Bench::new(LIMIT);
+        for _ in 0..100 {
+            assert_eq!(bench.polls(2, 10), 2);
+            assert_eq!(bench.wait(1_000), Some(LIMIT));
+        }
+    }
+
+    #[test]
+    fn where_most_replies_are_late_hardly_any_wait_polls() {
+        let mut bench = Bench::new(LIMIT);
+        let polled = (0..30_000).filter_map(|i| bench.wait([10, 1_000, 1_000][i % 3]));
+        let polled = polled.count();
+        assert!(polled < 600, "{polled} of 30 000");
+    }
+
+    #[test]
+    fn a_slow_conversation_that_becomes_lively_polls_again() {
+        let mut bench = Bench::new(LIMIT);
+        bench.polls(3_000, 1_000);
+        bench.polls(255, 10);
+        assert_eq!(bench.polls(100, 10), 100);
+    }
+
+    #[test]
+    fn a_core_that_another_thread_takes_meanwhile_counts_as_a_miss() {
+        let mut bench = Bench::new(LIMIT);
+        for skipped in [0, 1, 3] {
+            assert!(bench.poll.begin(true));
+            assert!(bench.poll.on_nothing(bench.now));
+            bench.pass(3_000);
+            bench.poll.on_bytes(bench.now);
+            assert_eq!(bench.polls(skipped, 10), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_wait_for_a_reply_neither_polls_nor_counts() {
+        let mut bench = Bench::new(LIMIT);
+        assert_eq!(bench.polls(2, 1_000), 2);
+        assert!((0..100).all(|_| !bench.poll.begin(false)));
+        assert_eq!(bench.wait(10), None, "this one is skipped still");
+        assert_eq!(bench.wait(10), Some(Duration::from_micros(10)));
+    }
+
+    #[test]
+    fn without_time_or_a_transport_that_can_nothing_polls() {
+        assert_eq!(Bench::new(Duration::ZERO).polls(1_000, 0), 0);
+        let mut bench = Bench::new(LIMIT);
+        assert!(bench.poll.begin(true));
+        bench.poll.on_unsupported();
+        assert_eq!(bench.polls(1_000, 0), 0);
+    }
+}
