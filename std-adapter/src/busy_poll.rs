@@ -8,8 +8,11 @@
 use devp2p_core::time::{Duration, Instant};
 
 /// So many misses are counted, and at most so many waits in a row go without polling.
-const MAX_MISSES: u8 = 8;
+const MAX_MISSES: u8 = 10;
 const MAX_SKIPPED: u16 = (1 << MAX_MISSES) - 1;
+
+/// What a miss counts more while another thread keeps the core.
+const CROWDED: u8 = 3;
 
 /// Learns from what polling brought. For each wait: [`begin`](Self::begin); then, if that says so, look until
 /// [`on_bytes`](Self::on_bytes), or [`on_nothing`](Self::on_nothing) says that it is enough.
@@ -17,8 +20,8 @@ const MAX_SKIPPED: u16 = (1 << MAX_MISSES) - 1;
 pub(crate) struct BusyPoll {
     /// How long one wait polls.
     limit: Duration,
-    /// When the first look of this wait found nothing.
-    since: Option<Instant>,
+    /// When this wait first and last found nothing.
+    looked: Option<(Instant, Instant)>,
     /// Misses less hits.
     misses: u8,
     /// Waits that still go without.
@@ -30,7 +33,7 @@ impl BusyPoll {
     pub(crate) const fn new(limit: Duration) -> Self {
         Self {
             limit,
-            since: None,
+            looked: None,
             misses: 0,
             skipped: 0,
         }
@@ -38,7 +41,7 @@ impl BusyPoll {
 
     /// A wait begins, perhaps for a reply. Whether to poll.
     pub(crate) fn begin(&mut self, for_reply: bool) -> bool {
-        self.since = None;
+        self.looked = None;
         if !for_reply || self.limit == Duration::ZERO {
             return false;
         }
@@ -49,20 +52,22 @@ impl BusyPoll {
 
     /// There is nothing at `now`. Whether to look again; else the thread sleeps.
     pub(crate) fn on_nothing(&mut self, now: Instant) -> bool {
-        let goes_on = self.is_in_time(now);
-        self.since.get_or_insert(now);
-        if !goes_on {
-            self.on_miss();
+        let (first, last) = self.looked.unwrap_or((now, now));
+        self.looked = Some((first, now));
+        if now.saturating_since(first) < self.limit {
+            return true;
         }
-        goes_on
+        self.on_miss(now.saturating_since(last) >= self.limit);
+        false
     }
 
     /// Bytes were there at `now`.
     pub(crate) fn on_bytes(&mut self, now: Instant) {
-        match self.is_in_time(now) {
-            true => self.misses = self.misses.saturating_sub(1),
-            // Another thread took the core meanwhile: a thread that sleeps would have had it back sooner.
-            false => self.on_miss(),
+        match self.looked {
+            // Nothing is learnt: to sleep would have been as good.
+            None => {}
+            Some((_, last)) if now.saturating_since(last) >= self.limit => self.on_miss(true),
+            Some(_) => self.misses = self.misses.saturating_sub(1),
         }
     }
 
@@ -71,15 +76,14 @@ impl BusyPoll {
         self.limit = Duration::ZERO;
     }
 
-    fn is_in_time(&self, now: Instant) -> bool {
-        self.since
-            .is_none_or(|since| now.saturating_since(since) < self.limit)
-    }
-
-    fn on_miss(&mut self) {
+    /// Another thread may have wanted the core and kept it: one that polls lets all others go first, while one that sleeps has
+    /// it as soon as it is woken.
+    fn on_miss(&mut self, is_crowded: bool) {
+        let more = if is_crowded { CROWDED } else { 0 };
+        let misses = (self.misses + more).min(MAX_MISSES);
         // After the first, none.
-        self.skipped = MAX_SKIPPED >> (MAX_MISSES - self.misses);
-        self.misses = (self.misses + 1).min(MAX_MISSES);
+        self.skipped = MAX_SKIPPED >> (MAX_MISSES - misses);
+        self.misses = (misses + 1).min(MAX_MISSES);
     }
 }
 
@@ -146,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn each_miss_doubles_the_waits_without_up_to_255() {
+    fn each_miss_doubles_the_waits_without_up_to_1023() {
         let mut bench = Bench::new(LIMIT);
-        for skipped in [0, 1, 3, 7, 15, 31, 63, 127, 255, 255] {
+        for skipped in [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023] {
             assert_eq!(bench.wait(1_000), Some(LIMIT));
             assert_eq!(bench.polls(skipped, 1_000), 0);
         }
@@ -175,21 +179,36 @@ mod tests {
     #[test]
     fn a_slow_conversation_that_becomes_lively_polls_again() {
         let mut bench = Bench::new(LIMIT);
-        bench.polls(3_000, 1_000);
-        bench.polls(255, 10);
+        bench.polls(10_000, 1_000);
+        bench.polls(1_023, 10);
         assert_eq!(bench.polls(100, 10), 100);
     }
 
     #[test]
-    fn a_core_that_another_thread_takes_meanwhile_counts_as_a_miss() {
-        let mut bench = Bench::new(LIMIT);
-        for skipped in [0, 1, 3] {
-            assert!(bench.poll.begin(true));
-            assert!(bench.poll.on_nothing(bench.now));
-            bench.pass(3_000);
-            bench.poll.on_bytes(bench.now);
-            assert_eq!(bench.polls(skipped, 10), 0);
+    fn where_other_threads_keep_the_core_hardly_any_wait_polls() {
+        for found in [false, true] {
+            let mut bench = Bench::new(LIMIT);
+            for skipped in [7, 127, 1023, 1023] {
+                assert!(bench.poll.begin(true));
+                assert!(bench.poll.on_nothing(bench.now));
+                bench.pass(3_000);
+                match found {
+                    true => bench.poll.on_bytes(bench.now),
+                    false => assert!(!bench.poll.on_nothing(bench.now)),
+                }
+                assert_eq!(bench.polls(skipped, 10), 0);
+            }
+            assert_eq!(bench.polls(100, 10), 100);
         }
+    }
+
+    #[test]
+    fn a_reply_that_is_there_already_does_not_tell_whether_to_poll() {
+        let mut bench = Bench::new(LIMIT);
+        assert_eq!(bench.polls(3, 1_000), 2);
+        assert_eq!(bench.polls(1, 0), 1);
+        assert_eq!(bench.wait(1_000), Some(LIMIT));
+        assert_eq!(bench.polls(3, 10), 0, "it is the third miss");
     }
 
     #[test]

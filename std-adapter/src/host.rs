@@ -151,8 +151,8 @@ impl Builder {
     ///
     /// A round trip through threads that sleep takes 20 to 40 us more on each side whose core has gone idle. Only a thread that
     /// has written since it last waited polls, and only while most replies come in time: each miss doubles how many waits go
-    /// without, up to 255. So a lively conversation keeps a core of each side busy, though other threads that could run there
-    /// go first; one that is slow polls for 0.4 % of its replies, and neither one-way traffic nor an idle session at all. Never
+    /// without, up to 1023. So a lively conversation keeps a core of each side busy, though other threads that could run there
+    /// go first; one that is slow polls for 0.1 % of its replies, and neither one-way traffic nor an idle session at all. Never
     /// with one core, nor over a transport without [`try_read`](crate::transport::Transport::try_read), nor by the
     /// [event loop](crate::event_loop).
     #[must_use]
