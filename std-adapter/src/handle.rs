@@ -8,11 +8,13 @@ use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 
+use crate::busy_poll::BusyPoll;
 use crate::counters::Traffic;
 use crate::events::PeerEvent;
 use crate::link::{Link, Written};
 use crate::peer::PeerHandle;
 use crate::queue::{Queue, Queued};
+use crate::time::to_core_duration;
 
 /// A message that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,11 +85,13 @@ impl std::error::Error for ReadError {}
 #[derive(Debug)]
 pub struct Subprotocol {
     writer: Writer,
+    busy_poll: BusyPoll,
 }
 
 impl Subprotocol {
     pub(crate) fn new(peer: PeerHandle, index: usize, capability: Capability) -> Self {
         Self {
+            busy_poll: BusyPoll::new(to_core_duration(peer.inner.link.host.busy_poll)),
             writer: Writer {
                 peer,
                 index,
@@ -119,7 +123,7 @@ impl Subprotocol {
     /// [`ReadError::Closed`] at the end; [`ReadError::Oversize`] in place of a message that was too large.
     pub fn read(&mut self) -> Result<Message, ReadError> {
         loop {
-            if let Some(next) = self.writer.link().next(self.writer.index, None) {
+            if let Some(next) = self.next(None) {
                 return self.message(next.map_err(ReadError::Closed)?);
             }
         }
@@ -131,7 +135,7 @@ impl Subprotocol {
     /// As [`read`](Self::read).
     pub fn read_timeout(&mut self, timeout: Duration) -> Result<Option<Message>, ReadError> {
         let deadline = Instant::now().checked_add(timeout);
-        match self.writer.link().next(self.writer.index, deadline) {
+        match self.next(deadline) {
             Some(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
             None => Ok(None),
         }
@@ -178,6 +182,11 @@ impl Subprotocol {
     /// As [`read`](Self::read).
     pub fn read_with<R>(&mut self, f: impl FnOnce(&Message) -> R) -> Result<R, ReadError> {
         self.read().map(|message| f(&message))
+    }
+
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Queued, CloseReason>> {
+        let Self { writer, busy_poll } = self;
+        writer.link().next(writer.index, deadline, busy_poll)
     }
 
     fn queue(&self) -> &Queue {

@@ -2,9 +2,10 @@
 
 mod drive;
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
 use devp2p_core::code::WireCode;
 use devp2p_core::disconnect;
@@ -16,6 +17,7 @@ use devp2p_core::peer::{BaseMessage, Peer};
 use devp2p_core::rlpx::FrameKeys;
 use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First};
 
+use crate::busy_poll::BusyPoll;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::keccak::ReceiveHalf;
@@ -23,6 +25,7 @@ use crate::link::Link;
 use crate::peer::{HelloText, PeerHandle};
 use crate::protocol::Protocol;
 use crate::queue::{Observer, OpenSlot};
+use crate::transport::Source;
 
 pub(crate) use drive::Driver;
 
@@ -56,15 +59,18 @@ impl ReadBuffer {
         &mut self.bytes[self.unread.clone()]
     }
 
-    /// Reads more bytes, once all are consumed; false if none came within the transport's limit.
-    fn fill(&mut self, reader: &mut dyn Read) -> Result<bool, TransportError> {
+    /// Reads more bytes, once all are consumed; false if none came, within the transport's limit or at once as `read` has it.
+    fn fill(
+        &mut self,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> Result<bool, TransportError> {
         if self.last == self.bytes.len() {
             self.bytes.resize(READ_BUFFER, 0);
         } else if self.small_reads >= SMALL_READS && self.bytes.len() > SMALL_READ_BUFFER {
             self.bytes = vec![0; SMALL_READ_BUFFER];
         }
         loop {
-            match reader.read(&mut self.bytes) {
+            match read(&mut self.bytes) {
                 Ok(0) => return Err(TransportError::EndOfStream),
                 Ok(n) => {
                     self.unread = 0..n.min(self.bytes.len());
@@ -106,7 +112,7 @@ pub(crate) type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
 /// Receives the frames of one session.
 pub(crate) struct Frames {
     link: Arc<Link>,
-    reader: Box<dyn Read + Send>,
+    reader: Box<dyn Source>,
     keys: Arc<FrameKeys>,
     receive: ReceiveHalf<OpenSlot>,
     buffer: ReadBuffer,
@@ -117,7 +123,7 @@ pub(crate) struct Frames {
 impl Frames {
     pub(crate) fn new(
         link: Arc<Link>,
-        reader: Box<dyn Read + Send>,
+        reader: Box<dyn Source>,
         keys: Arc<FrameKeys>,
         receive: ReceiveHalf<OpenSlot>,
     ) -> Self {
@@ -133,18 +139,44 @@ impl Frames {
 
     /// Reads more bytes.
     fn fill(&mut self) -> Fill {
-        match self.buffer.fill(&mut *self.reader) {
+        match self.buffer.fill(|bytes| self.reader.read(bytes)) {
             Ok(true) => Fill::Bytes,
             Ok(false) if self.sliced => Fill::Late,
             other => {
-                let error = other.err().unwrap_or(TransportError::Io);
-                // A transport that fails to send is closed by us, so its end of stream is not the remote's.
-                let cut = !self.link.can_send();
-                let error = if cut { TransportError::Io } else { error };
-                self.link.on_input_end(error);
+                self.on_end(other.err().unwrap_or(TransportError::Io));
                 Fill::End
             }
         }
+    }
+
+    /// Reads more bytes if some come soon. Other threads that could run on this core do so meanwhile.
+    fn poll(&mut self, busy_poll: &mut BusyPoll) {
+        loop {
+            let mut can_try = true;
+            let filled = self.buffer.fill(|bytes| {
+                let read = self.reader.try_read(bytes);
+                can_try = read.is_some();
+                read.unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))
+            });
+            if !can_try {
+                return busy_poll.on_unsupported();
+            }
+            let now = self.link.now();
+            match filled {
+                Ok(false) if busy_poll.on_nothing(now) => thread::yield_now(),
+                Ok(false) => return,
+                Ok(true) => return busy_poll.on_bytes(now),
+                Err(error) => return self.on_end(error),
+            }
+        }
+    }
+
+    /// Nothing more arrives.
+    fn on_end(&self, error: TransportError) {
+        // A transport that fails to send is closed by us, so its end of stream is not the remote's.
+        let cut = !self.link.can_send();
+        let error = if cut { TransportError::Io } else { error };
+        self.link.on_input_end(error);
     }
 
     /// The remote's Hello, once it was accepted; `None` if the session is closing.

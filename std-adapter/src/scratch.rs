@@ -1,6 +1,7 @@
 //! What a thread needs to compose a frame, kept from one message to the next.
 
 use std::cell::RefCell;
+use std::mem;
 
 struct Compressor {
     /// Slices joined, for the compressor.
@@ -13,13 +14,20 @@ const KEPT: usize = 2 * 1024 * 1024;
 const KEPT_WAITING: usize = 16 * 1024;
 
 thread_local! {
-    static FRAME: RefCell<Frame> = const { RefCell::new(Frame { bytes: Vec::new() }) };
+    static FRAME: RefCell<Frame> = const {
+        RefCell::new(Frame {
+            bytes: Vec::new(),
+            is_used: false,
+        })
+    };
     static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
 /// Where a frame is composed: bytes that are initialised once, whatever they hold.
 pub(crate) struct Frame {
     bytes: Vec<u8>,
+    /// Since the thread last waited.
+    is_used: bool,
 }
 
 impl Frame {
@@ -35,6 +43,7 @@ impl Frame {
 /// Lends the thread's frame.
 pub(crate) fn with_frame<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
     FRAME.with_borrow_mut(|frame| {
+        frame.is_used = true;
         let result = f(frame);
         if frame.bytes.len() > KEPT {
             frame.bytes = Vec::new();
@@ -43,13 +52,15 @@ pub(crate) fn with_frame<R>(f: impl FnOnce(&mut Frame) -> R) -> R {
     })
 }
 
-/// The thread is about to wait: gives back what it kept for the next message, unless that is little.
-pub(crate) fn rest() {
+/// The thread is about to wait: gives back what it kept for the next message, unless that is little. Whether it has composed
+/// one since it last waited.
+pub(crate) fn rest() -> bool {
     FRAME.with_borrow_mut(|frame| {
         if frame.bytes.len() > KEPT_WAITING {
             frame.bytes = Vec::new();
         }
-    });
+        mem::take(&mut frame.is_used)
+    })
 }
 
 /// Puts `payload` into `frame` from `start` on, compressed; returns how many bytes that made. The payload is at most

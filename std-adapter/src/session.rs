@@ -1,6 +1,5 @@
 //! One session over one transport: handshake, Hello, a thread for each shared subprotocol, and an orderly end.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use crate::protocol::Protocol;
 use crate::receive::{Driver, Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
-use crate::transport::Transport;
+use crate::transport::{Half, Source, Transport};
 
 /// Stack of the thread of a handshake, in bytes: several times what it takes. Other than the size of other threads, so that
 /// the system gives its pages, once used, to the next handshake instead of to a thread that stays.
@@ -66,7 +65,7 @@ pub struct Report {
 pub struct Session {
     host: Arc<Host>,
     dialled: Option<NodeId>,
-    reader: Box<dyn Read + Send>,
+    reader: Box<dyn Source>,
     link: Arc<Link>,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
@@ -106,7 +105,7 @@ impl Session {
         Ok(Self {
             host: Arc::clone(host),
             dialled,
-            reader: Box::new(reader),
+            reader: Box::new(Half::new::<T>(reader)),
             link,
             local,
             remote,

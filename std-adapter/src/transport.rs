@@ -3,9 +3,14 @@
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(unix)]
+use std::os::fd::AsFd;
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[cfg(unix)]
+use rustix::net::RecvFlags;
 
 /// A connection, before a session takes it apart.
 ///
@@ -23,6 +28,14 @@ pub trait Transport {
     /// # Errors
     /// If the system refuses one of these settings.
     fn split(self) -> io::Result<(Self::Reader, Self::Writer, Self::Closer)>;
+
+    /// Reads what has arrived, without blocking: [`io::ErrorKind::WouldBlock`] if that is nothing. `None` if the transport cannot
+    /// do that: then a thread that waits for a reply sleeps, and does not poll for a while first (see
+    /// [`busy_poll`](crate::host::Builder::busy_poll)).
+    fn try_read(reader: &mut Self::Reader, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        let _ = (reader, buf);
+        None
+    }
 
     /// Our end, where the transport has such addresses.
     fn local_addr(&self) -> Option<SocketAddr>;
@@ -49,6 +62,45 @@ pub trait Closer: Send + Sync + 'static {
     }
 }
 
+/// The half of a transport that reads, whichever that is.
+pub(crate) trait Source: Read + Send {
+    /// As [`Transport::try_read`].
+    fn try_read(&mut self, buf: &mut [u8]) -> Option<io::Result<usize>>;
+}
+
+impl Source for io::Empty {
+    fn try_read(&mut self, _: &mut [u8]) -> Option<io::Result<usize>> {
+        None
+    }
+}
+
+/// A reader, and its transport's way to read without blocking.
+pub(crate) struct Half<R> {
+    reader: R,
+    try_read: fn(&mut R, &mut [u8]) -> Option<io::Result<usize>>,
+}
+
+impl<R> Half<R> {
+    pub(crate) fn new<T: Transport<Reader = R>>(reader: R) -> Self {
+        Self {
+            reader,
+            try_read: T::try_read,
+        }
+    }
+}
+
+impl<R: Read> Read for Half<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buf)
+    }
+}
+
+impl<R: Read + Send> Source for Half<R> {
+    fn try_read(&mut self, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        (self.try_read)(&mut self.reader, buf)
+    }
+}
+
 /// One part of a socket that several share: the descriptor is closed when the last part is dropped.
 #[derive(Debug)]
 pub struct Part<S>(Arc<S>);
@@ -61,6 +113,15 @@ impl<S> Part<S> {
             Self(Arc::clone(&socket)),
             Self(socket),
         )
+    }
+}
+
+#[cfg(unix)]
+impl<S: AsFd> Part<S> {
+    /// Whatever the socket's own mode is, which its writers share.
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(&*self.0, buf, RecvFlags::DONTWAIT)?;
+        Ok(n)
     }
 }
 
@@ -119,6 +180,11 @@ impl Transport for TcpStream {
         Ok(Part::three(self))
     }
 
+    #[cfg(unix)]
+    fn try_read(reader: &mut Self::Reader, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        Some(Part::try_read(reader, buf))
+    }
+
     fn local_addr(&self) -> Option<SocketAddr> {
         Self::local_addr(self).ok()
     }
@@ -152,6 +218,10 @@ impl Transport for UnixStream {
         self.set_read_timeout(None)?;
         self.set_write_timeout(None)?;
         Ok(Part::three(self))
+    }
+
+    fn try_read(reader: &mut Self::Reader, buf: &mut [u8]) -> Option<io::Result<usize>> {
+        Some(Part::try_read(reader, buf))
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {

@@ -193,9 +193,10 @@ impl Link {
         rest
     }
 
-    /// A thread is about to wait for the remote: what it wrote before goes out now, by itself if it may block for that.
-    pub(crate) fn before_wait(&self, may_block: bool) {
-        scratch::rest();
+    /// A thread is about to wait for the remote: what it wrote before goes out now, by itself if it may block for that. Whether
+    /// it has written since it last waited.
+    pub(crate) fn before_wait(&self, may_block: bool) -> bool {
+        let has_written = scratch::rest();
         let mut output = lock(&self.output);
         output.burst.on_wait();
         let lies = !output.bytes.is_empty() && !output.draining;
@@ -205,6 +206,7 @@ impl Link {
             true => self.kick(),
             false => {}
         }
+        has_written
     }
 
     /// Writes the output to the transport, unless another thread is at it: then that one takes these bytes too. After

@@ -12,6 +12,7 @@ use devp2p_core::time::PollAt;
 
 use super::{Fill, Frames, SMALL_READ_BUFFER, Told};
 use crate::block::{block_on, block_until};
+use crate::busy_poll::BusyPoll;
 use crate::host::MAX_PROTOCOLS;
 use crate::lead::SLICE;
 use crate::link::Link;
@@ -59,6 +60,14 @@ impl Driver {
             frames.sliced = frames.link.limit_reads(sliced.then_some(SLICE)) && sliced;
         }
         frames.sliced == sliced
+    }
+
+    /// Polls the transport, so that the next [`pump`](Self::pump) need not sleep for bytes that come soon.
+    fn poll(&mut self, busy_poll: &mut BusyPoll) {
+        let frames = &mut *self.frames;
+        if frames.buffer.unread.is_empty() && !frames.receive.is_held() {
+            frames.poll(busy_poll);
+        }
     }
 
     /// Handles what was read; reads more when that is done.
@@ -198,19 +207,21 @@ impl Link {
         &self,
         subprotocol: usize,
         deadline: Option<Instant>,
+        busy_poll: &mut BusyPoll,
     ) -> Option<Result<Queued, CloseReason>> {
         let queue = self.queue(subprotocol);
         if let Poll::Ready(next) = queue.poll_next(None) {
             return Some(next);
         }
-        self.before_wait(deadline.is_none());
+        let for_reply = self.before_wait(deadline.is_none());
+        let mut busy_poll = busy_poll.begin(for_reply).then_some(busy_poll);
         let mut passed_on = false;
         loop {
             // A read of the transport could outlast a shorter wait.
             let may_lead =
                 deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
             if may_lead && let Some(driver) = self.lead.try_take() {
-                match self.read_for(queue, driver) {
+                match self.read_for(queue, driver, busy_poll.take()) {
                     Led::Next(next) => return Some(next),
                     Led::PassedOn => passed_on = true,
                     Led::HandedOver => {}
@@ -234,7 +245,12 @@ impl Link {
     }
 
     /// Reads from the transport until `queue` has a message, another reader's comes, or there is a reason to wait otherwise.
-    fn read_for(&self, queue: &Queue, driver: Box<Driver>) -> Led {
+    fn read_for(
+        &self,
+        queue: &Queue,
+        driver: Box<Driver>,
+        mut busy_poll: Option<&mut BusyPoll>,
+    ) -> Led {
         let mut leading = Leading {
             link: self,
             driver: Some(driver),
@@ -243,6 +259,9 @@ impl Link {
             let Some(driver) = &mut leading.driver else {
                 return Led::HandedOver;
             };
+            if let Some(busy_poll) = busy_poll.take() {
+                driver.poll(busy_poll);
+            }
             let pumped = match driver.slice(true) {
                 true => driver.pump(),
                 false => Pumped::Nothing,

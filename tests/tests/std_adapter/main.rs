@@ -1,5 +1,6 @@
 //! The std adapter: addresses, keys, transports, limits and deadlines, and sessions over sockets.
 mod backoff;
+mod busy_poll;
 mod closing;
 mod closing_transport;
 mod enode;
