@@ -21,6 +21,9 @@ const WATCH: Duration = Duration::from_micros(400);
 /// How long the thread stays without work: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// The same once only control messages were sent: the next one is due after a ping interval.
+const LINGER_AFTER_CONTROL: Duration = Duration::from_millis(5);
+
 /// Stack of the thread, in bytes. Other than that of threads that stay, which shall not be given pages used by this one.
 const STACK: usize = 256 * 1024;
 
@@ -161,16 +164,20 @@ impl Link {
     /// for [`HELLO_WAIT`].
     fn run_writer(&self) {
         let hello_at = Instant::now() + HELLO_WAIT;
-        let mut watching = false;
+        let (mut watching, mut linger) = (false, LINGER_AFTER_CONTROL);
         loop {
             let until = match self.is_offered() {
                 false => hello_at,
-                true => Instant::now() + if watching { WATCH } else { LINGER },
+                true => Instant::now() + if watching { WATCH } else { linger },
             };
             match self.kick.wait(until) {
-                Woken::Work => {}
+                Woken::Work => {
+                    if !lock(&self.output).bytes.is_empty() {
+                        linger = LINGER;
+                    }
+                }
                 Woken::Watch => {
-                    watching = true;
+                    (watching, linger) = (true, LINGER);
                     continue;
                 }
                 Woken::Late if watching => match self.look_after_rest() {
