@@ -10,7 +10,7 @@ use devp2p_core::rlpx::receive::Status;
 use devp2p_core::shared_capabilities::SharedCapabilities;
 use devp2p_core::time::PollAt;
 
-use super::{Fill, Frames, SMALL_READ_BUFFER, Told};
+use super::{Fill, Frames, SMALL_READ, Told};
 use crate::block::{block_on, block_until};
 use crate::host::MAX_PROTOCOLS;
 use crate::lead::SLICE;
@@ -253,7 +253,7 @@ impl Link {
                 // Before the half is left, for this thread goes on.
                 reader.into_iter().for_each(Waker::wake);
                 if let Some(driver) = leading.driver.take() {
-                    let is_bulk = driver.frames.buffer.last > SMALL_READ_BUFFER;
+                    let is_bulk = driver.frames.buffer.last > SMALL_READ;
                     self.leave(driver);
                     if is_bulk {
                         self.wake_willing();
