@@ -1,5 +1,6 @@
 //! The receiving direction of a session: from the transport into the inboxes.
 
+mod background;
 mod drive;
 
 use std::io::{ErrorKind, Read};
@@ -23,6 +24,7 @@ use crate::peer::{HelloText, PeerHandle};
 use crate::protocol::Protocol;
 use crate::queue::{Observer, OpenSlot};
 
+pub(crate) use background::AtEnd;
 pub(crate) use drive::Driver;
 
 /// Bytes read from the transport at a time while much arrives.
