@@ -117,7 +117,8 @@ impl Subprotocol {
 
     // ---- Reading ----
 
-    /// Waits for the next message. Meanwhile this thread may read from the transport for the whole session.
+    /// Waits for the next message. Meanwhile this thread may read from the transport for the whole session. Then the end of a
+    /// session that this side closes is told when the remote answers it, at the latest at the closing deadline.
     ///
     /// # Errors
     /// [`ReadError::Closed`] at the end; [`ReadError::Oversize`] in place of a message that was too large.

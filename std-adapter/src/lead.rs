@@ -1,14 +1,17 @@
 //! Who reads from the transport. The thread that waits for a message reads for all, so that no other need be woken first; when
-//! it has its message it leaves, and whoever waits next goes on. Where nobody waits, a background thread does.
+//! it has its message it leaves, and whoever waits next goes on. Where nobody waits, a background thread does, which is there
+//! while it has work: an idle session has no thread but those that wait for its messages.
 //!
 //! The half that reads is in one of three places: with a leader, who waits for a message of its own; with the background thread;
 //! or here, left by a leader. Left for longer than [`PATIENCE`] it goes to the background thread, so that Pings are answered and
-//! other subprotocols served whatever one does; in the midst of a lively conversation up to [`REGULAR`] later. A leader hands it
-//! over when nothing has come for [`SLICE`], so that an idle session costs nothing.
+//! other subprotocols served whatever one does; in the midst of a lively conversation up to [`REGULAR`] later. A leader who waits
+//! for a limited time hands it over when nothing has come for [`SLICE`]. When the session closes it goes to the background thread
+//! for good.
 
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::{io, mem, time};
 
 use devp2p_core::time::{Duration, Instant, PollAt};
 
@@ -19,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// it falls into more than all else in it.
 const REGULAR: Duration = Duration::from_millis(10);
 
-/// How long a leader reads without any bytes coming. Also how late it notices that the session closes.
+/// How long one reads without any bytes coming who may not do so for ever.
 pub(crate) const SLICE: std::time::Duration = std::time::Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -33,6 +36,10 @@ struct State<H> {
     seen: Instant,
     /// Time will be looked at.
     timed: bool,
+    /// The background thread is there, and looks at all this again before it ends. At first it is the one that opens the session.
+    attended: bool,
+    /// The background thread, if it was started here.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Where the half is while nobody reads, and who waits to have it.
@@ -54,6 +61,8 @@ impl<H> Default for Lead<H> {
                 left_at: Instant::ZERO,
                 seen: Instant::ZERO,
                 timed: false,
+                attended: true,
+                thread: None,
             }),
             given: Condvar::new(),
             willing: AtomicUsize::new(0),
@@ -115,19 +124,57 @@ impl<H> Lead<H> {
         }
     }
 
-    /// Waits until the half is for the background thread.
-    pub(crate) fn wait(&self) -> H {
+    /// Waits until the half is for the background thread. With `linger`, at most so long while it is not wanted: then `None`,
+    /// and the thread must end.
+    pub(crate) fn wait(&self, linger: Option<time::Duration>) -> Option<H> {
+        let until = linger.map(|linger| time::Instant::now() + linger);
         let mut state = self.lock();
         loop {
             if state.wanted
                 && let Some(half) = state.half.take()
             {
                 state.wanted = false;
-                return half;
+                return Some(half);
             }
-            let woken = self.given.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            let left = until
+                .filter(|_| !state.wanted)
+                .map(|until| until.saturating_duration_since(time::Instant::now()));
+            state = match left {
+                None => {
+                    let woken = self.given.wait(state);
+                    woken.unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(left) if left.is_zero() => {
+                    state.attended = false;
+                    // A thread that can be joined keeps its stack.
+                    state.thread = None;
+                    return None;
+                }
+                Some(left) => {
+                    let woken = self.given.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
+    }
+
+    /// Starts the background thread by `spawn`, if the half is wanted and it is not there.
+    pub(crate) fn start(
+        &self,
+        spawn: impl FnOnce() -> io::Result<JoinHandle<()>>,
+    ) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.wanted && !state.attended {
+            // Under the lock, so that the thread finds itself here.
+            state.thread = Some(spawn()?);
+            state.attended = true;
+        }
+        Ok(())
+    }
+
+    /// The background thread, for whoever joins it.
+    pub(crate) fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.lock().thread.take()
     }
 
     /// Lets time pass: a half that was left for too long is for the background thread. Returns when to call again.
@@ -209,7 +256,7 @@ mod tests {
         assert!(lead.is_free());
         assert_eq!(lead.on_timeout(after(1)), PollAt::Idle);
         assert_eq!(lead.try_take(), None, "it is asked for");
-        assert_eq!(lead.wait(), 7);
+        assert_eq!(lead.wait(None), Some(7));
         // It leaves it as a leader does.
         let _ = lead.leave(7, after(2));
         assert_eq!(lead.try_take(), Some(7));
@@ -238,7 +285,7 @@ mod tests {
         assert_eq!(lead.on_timeout(after(3)), PollAt::At(after(13)));
         assert_eq!(lead.leave(7, after(3)), PollAt::Idle);
         assert_eq!(lead.on_timeout(after(13)), PollAt::Idle);
-        assert_eq!(lead.wait(), 7);
+        assert_eq!(lead.wait(None), Some(7));
         assert_eq!(lead.leave(7, after(20)), PollAt::At(after(21)));
     }
 
@@ -248,7 +295,7 @@ mod tests {
         lead.hand_over(7);
         assert!(!lead.is_free() && lead.try_take().is_none());
         assert_eq!(lead.on_timeout(after(1000)), PollAt::Idle);
-        assert_eq!(lead.wait(), 7);
+        assert_eq!(lead.wait(None), Some(7));
     }
 
     #[test]
@@ -258,9 +305,42 @@ mod tests {
         assert_eq!(lead.try_take(), Some(7));
         lead.want();
         std::thread::scope(|scope| {
-            let background = scope.spawn(|| lead.wait());
+            let background = scope.spawn(|| lead.wait(None));
             let _ = lead.leave(7, NOW);
-            assert_eq!(background.join().ok(), Some(7));
+            assert_eq!(background.join().ok(), Some(Some(7)));
+        });
+    }
+
+    #[test]
+    fn a_background_thread_that_nobody_asks_ends_and_another_comes_when_one_does() {
+        let lead = Lead::default();
+        let spawn = || Ok(std::thread::spawn(|| ()));
+        let never = || -> io::Result<JoinHandle<()>> { panic!("there is no need") };
+        lead.hand_over(7);
+        lead.start(never).expect("the one that opens the session");
+        assert_eq!(lead.wait(Some(time::Duration::ZERO)), Some(7));
+        let _ = lead.leave(7, NOW);
+        assert_eq!(lead.wait(Some(time::Duration::ZERO)), None);
+        lead.start(never).expect("nobody wants it");
+        assert_eq!(lead.try_take(), Some(7));
+        lead.want();
+        let failed = lead.start(|| Err(io::ErrorKind::OutOfMemory.into()));
+        assert!(failed.is_err());
+        lead.start(spawn).expect("a thread, this time");
+        lead.start(never).expect("it is there");
+        assert!(lead.take_thread().is_some());
+    }
+
+    #[test]
+    fn a_background_thread_that_is_wanted_waits_for_the_leader_to_give_the_half() {
+        let lead = Lead::default();
+        let _ = lead.leave(7, NOW);
+        assert_eq!(lead.try_take(), Some(7));
+        lead.want();
+        std::thread::scope(|scope| {
+            let background = scope.spawn(|| lead.wait(Some(time::Duration::ZERO)));
+            let _ = lead.leave(7, NOW);
+            assert_eq!(background.join().ok(), Some(Some(7)));
         });
     }
 

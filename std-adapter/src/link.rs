@@ -30,7 +30,7 @@ use crate::offer::Offer;
 use crate::progress::Progress;
 use crate::protocol::Protocol;
 use crate::queue::Queue;
-use crate::receive::Driver;
+use crate::receive::{AtEnd, Driver};
 use crate::timer::{Target, TimerId};
 use crate::transport::Closer;
 use crate::turn::Turns;
@@ -42,10 +42,11 @@ use writer::Kick;
 
 pub(crate) struct Link {
     pub(crate) host: Arc<Host>,
-    /// For the thread that writes.
-    this: Weak<Self>,
+    /// For threads that come and go.
+    pub(crate) this: Weak<Self>,
     /// Who reads from the transport.
     pub(crate) lead: Lead<Box<Driver>>,
+    at_end: Mutex<Option<Box<AtEnd>>>,
     peer: Mutex<Peer<MAX_PROTOCOLS>>,
     sealer: Mutex<Option<Sealer>>,
     output: Mutex<Output>,
@@ -82,6 +83,7 @@ impl Link {
             host,
             this: Weak::clone(this),
             lead: Lead::default(),
+            at_end: Mutex::new(None),
             lead_timer: OnceLock::new(),
             peer: Mutex::new(peer),
             sealer: Mutex::new(None),
@@ -139,6 +141,7 @@ impl Link {
             if !self.queues_closed.swap(true, Ordering::AcqRel) {
                 self.queues().iter().for_each(|queue| queue.close(reason));
                 self.lead.want();
+                self.call_background();
             }
             if state == State::Closed {
                 self.end(reason);
@@ -212,6 +215,15 @@ impl Link {
                 self.host.timekeeper.unregister(timer);
             }
         }
+    }
+
+    /// What the background thread does once the session has ended, unless that is one which is there all the time.
+    pub(crate) fn at_end(&self, at_end: Box<AtEnd>) {
+        *lock(&self.at_end) = Some(at_end);
+    }
+
+    pub(crate) fn take_at_end(&self) -> Option<Box<AtEnd>> {
+        lock(&self.at_end).take()
     }
 
     /// Has the background thread read from `at` on, if nobody else does then.
@@ -323,7 +335,9 @@ struct LeadTimer(Arc<Link>);
 
 impl Target for LeadTimer {
     fn on_timer(&self, now: Instant) -> PollAt {
-        self.0.lead.on_timeout(now)
+        let poll_at = self.0.lead.on_timeout(now);
+        self.0.call_background();
+        poll_at
     }
 }
 

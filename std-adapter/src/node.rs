@@ -36,8 +36,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// Listens and dials for one [`Host`]. Usable from several threads at once; dropping it is [`shutdown`](Self::shutdown).
 ///
-/// Each connection has a thread of its own, and each session those of [`Session`](crate::session::Session). A remote is
-/// checked as go-ethereum's server does it, before Hello, when the Disconnect is sent in its place, and again after:
+/// A connection is made and a session opened in a thread of its own. Active, it has one for each shared subprotocol, and others
+/// that come and go with work which none of these does: to read while none waits for a message, to write control messages. A
+/// remote is checked as go-ethereum's server does it, before Hello, when the Disconnect is sent in its place, and again after:
 /// * TooManyPeers, if there are as many sessions as there may be and it is not trusted;
 /// * AlreadyConnected, if there is a session with it. The first session that passes the check after Hello stays; while both
 ///   nodes dial each other, the one that the node with the smaller identity dials;

@@ -1,5 +1,6 @@
 //! The receiving direction of a session: from the transport into the inboxes.
 
+mod background;
 mod drive;
 
 use std::io::{self, ErrorKind};
@@ -27,14 +28,18 @@ use crate::protocol::Protocol;
 use crate::queue::{Observer, OpenSlot};
 use crate::transport::Source;
 
+pub(crate) use background::AtEnd;
 pub(crate) use drive::Driver;
 
 /// Bytes read from the transport at a time while much arrives.
 const READ_BUFFER: usize = 64 * 1024;
-/// The same while little does, so that an idle session is small.
-const SMALL_READ_BUFFER: usize = 4 * 1024;
-/// Small reads in a row after which the large buffer is given back.
+/// The same while nearly nothing does, so that an idle session is small.
+const SMALLEST_READ_BUFFER: usize = 1024;
+/// By how much the buffer grows once a read fills it, and shrinks again after as many small reads in a row.
+const STEP: usize = 8;
 const SMALL_READS: u8 = 32;
+/// Reads of more bytes are of much that arrives.
+const SMALL_READ: usize = 4 * 1024;
 
 /// Bytes read and not yet consumed, in a buffer that follows the traffic.
 struct ReadBuffer {
@@ -48,7 +53,7 @@ struct ReadBuffer {
 impl ReadBuffer {
     fn new() -> Self {
         Self {
-            bytes: vec![0; SMALL_READ_BUFFER],
+            bytes: vec![0; SMALLEST_READ_BUFFER],
             unread: 0..0,
             last: 0,
             small_reads: 0,
@@ -64,10 +69,12 @@ impl ReadBuffer {
         &mut self,
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> Result<bool, TransportError> {
-        if self.last == self.bytes.len() {
-            self.bytes.resize(READ_BUFFER, 0);
-        } else if self.small_reads >= SMALL_READS && self.bytes.len() > SMALL_READ_BUFFER {
-            self.bytes = vec![0; SMALL_READ_BUFFER];
+        let length = self.bytes.len();
+        if self.last == length && length < READ_BUFFER {
+            self.bytes = vec![0; length * STEP];
+        } else if self.small_reads >= SMALL_READS && length > SMALLEST_READ_BUFFER {
+            self.bytes = vec![0; length / STEP];
+            self.small_reads = 0;
         }
         loop {
             match read(&mut self.bytes) {
@@ -75,7 +82,7 @@ impl ReadBuffer {
                 Ok(n) => {
                     self.unread = 0..n.min(self.bytes.len());
                     self.last = n;
-                    self.small_reads = match n < SMALL_READ_BUFFER {
+                    self.small_reads = match n < self.bytes.len() / STEP {
                         true => self.small_reads.saturating_add(1),
                         false => 0,
                     };
@@ -267,5 +274,30 @@ impl Observer for Told {
 
     fn dropped(&self, subprotocol: usize, _meta: &Meta) {
         self.counters(subprotocol).for_each(Counters::dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(buffer: &mut ReadBuffer, bytes: usize) -> usize {
+        let filled = buffer.fill(|room| Ok(bytes.min(room.len())));
+        assert!(matches!(filled, Ok(true)));
+        let read = buffer.unread().len();
+        buffer.unread = 0..0;
+        read
+    }
+
+    #[test]
+    fn the_buffer_is_large_while_much_arrives_and_small_again_after() {
+        let mut buffer = ReadBuffer::new();
+        let much = 1 << 20;
+        let reads = [0; 4].map(|_| fill(&mut buffer, much));
+        assert_eq!(reads, [1024, 8 * 1024, READ_BUFFER, READ_BUFFER]);
+        for _ in 0..=2 * usize::from(SMALL_READS) {
+            assert_eq!(fill(&mut buffer, 32), 32);
+        }
+        assert_eq!(buffer.bytes.len(), SMALLEST_READ_BUFFER);
     }
 }

@@ -20,7 +20,8 @@ thread_local! {
             is_used: false,
         })
     };
-    static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
+    /// Boxed, for what is thread-local is part of every thread's stack.
+    static COMPRESSOR: RefCell<Option<Box<Compressor>>> = const { RefCell::new(None) };
 }
 
 /// Where a frame is composed: bytes that are initialised once, whatever they hold.
@@ -67,9 +68,11 @@ pub(crate) fn rest() -> bool {
 /// 16 777 215 bytes, so it always can be.
 pub(crate) fn compress(payload: &[&[u8]], frame: &mut Frame, start: usize) -> usize {
     COMPRESSOR.with_borrow_mut(|slot| {
-        let Compressor { joined, encoder } = slot.get_or_insert_with(|| Compressor {
-            joined: Vec::new(),
-            encoder: snap::raw::Encoder::new(),
+        let Compressor { joined, encoder } = &mut **slot.get_or_insert_with(|| {
+            Box::new(Compressor {
+                joined: Vec::new(),
+                encoder: snap::raw::Encoder::new(),
+            })
         });
         let whole = match payload {
             [] => &[][..],

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use devp2p_core::capability::Capability;
@@ -24,14 +24,14 @@ use crate::keccak::{Established, Handshake, ReceiveHalf, TransmitHalf};
 use crate::link::{Link, Sealer};
 use crate::peer::{Inner, PeerHandle};
 use crate::protocol::Protocol;
-use crate::receive::{Driver, Frames, Learn};
+use crate::receive::{Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::{Half, Source, Transport};
 
-/// Stack of the thread of a handshake, in bytes: several times what it takes. Other than the size of other threads, so that
+/// Stack of a thread in which a session opens, in bytes: several times what the handshake takes. Other than the size of other threads, so that
 /// the system gives its pages, once used, to the next handshake instead of to a thread that stays.
-const HANDSHAKE_STACK: usize = 512 * 1024;
+pub(crate) const OPENING_STACK: usize = 512 * 1024;
 
 /// Who wants to be admitted.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl Session {
         Stopper(Arc::clone(&self.link))
     }
 
-    /// Runs the session to its end, admitting anyone.
+    /// Runs the session to its end, admitting anyone. The calling thread reads while no subprotocol waits for a message.
     pub fn run(self) -> Report {
         self.run_with(|_| Ok(()))
     }
@@ -146,14 +146,66 @@ impl Session {
         mut self,
         admit: impl Fn(&Candidate) -> Result<(), DisconnectReason>,
     ) -> Report {
-        let link = Arc::clone(&self.link);
-        link.start_timer();
-        if self.learn.is_none() {
-            link.offer(Vec::new());
-        }
         let mut live = Live::default();
-        let ended = catch_unwind(AssertUnwindSafe(|| self.live(&admit, &mut live)));
-        if ended.is_err() {
+        let over = catch_unwind(AssertUnwindSafe(|| {
+            if self.begin(&admit, &mut live, Self::handshake_apart) {
+                self.link.read_to_end();
+            }
+        }));
+        let ended = self.wind_up(live, over);
+        ended.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// As [`run_with`](Self::run_with), but returns as soon as no thread beside those of the subprotocols is needed: one comes
+    /// when there is work for it. The last one tells `ended`: of itself too, unless that is the caller.
+    pub(crate) fn run_detached(
+        mut self,
+        admit: impl Fn(&Candidate) -> Result<(), DisconnectReason>,
+        ended: impl FnOnce(thread::Result<Report>, Option<JoinHandle<()>>) + Send + 'static,
+    ) {
+        let mut live = Live::default();
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            self.begin(&admit, &mut live, Self::handshake)
+        }));
+        if !matches!(begun, Ok(true)) {
+            return ended(self.wind_up(live, begun.map(drop)), None);
+        }
+        let link = Arc::clone(&self.link);
+        link.at_end(Box::new(move |over, thread| {
+            ended(self.wind_up(live, over), thread);
+        }));
+        link.read_in_background(Duration::ZERO);
+    }
+
+    /// From the first byte to where the subprotocols run: whether it came so far. If not, nothing more arrives.
+    fn begin(
+        &mut self,
+        admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
+        live: &mut Live,
+        handshake: impl FnOnce(&mut Self) -> Option<Box<Established>>,
+    ) -> bool {
+        self.link.start_timer();
+        if self.learn.is_none() {
+            self.link.offer(Vec::new());
+        }
+        let Some(established) = handshake(self) else {
+            return false;
+        };
+        live.id = Some(established.remote);
+        let mut frames = self.open(established, admit, live);
+        let Some(peer) = &live.peer else {
+            frames.discard();
+            return false;
+        };
+        live.tasks.start(peer);
+        self.link.begin_reading(frames, peer);
+        true
+    }
+
+    /// The end of the session, after that of what arrives, or after a panic.
+    fn wind_up(self, live: Live, over: thread::Result<()>) -> thread::Result<Report> {
+        let link = &self.link;
+        if over.is_err() {
             link.change(|peer, now| peer.handle_end(now, TransportError::Io));
         }
         let reason = link.wait_closed();
@@ -174,43 +226,22 @@ impl Session {
                 reason,
             });
         }
-        if let Err(panic) = ended {
-            resume_unwind(panic);
-        }
-        Report {
+        over.map(|()| Report {
             reason,
             remote_requested: reason.is_remote_requested(),
             id: live.id,
             was_active: live.peer.is_some(),
             stuck,
-        }
+        })
     }
 
-    /// The session from its first byte to the end of what arrives.
-    fn live(
-        &mut self,
-        admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
-        live: &mut Live,
-    ) {
-        let Some(established) = self.handshake_apart() else {
-            return;
-        };
-        live.id = Some(established.remote);
-        let mut frames = self.open(established, admit, live);
-        if let Some(peer) = &live.peer {
-            live.tasks.start(peer);
-            frames = Driver::run(frames, peer);
-        }
-        frames.discard();
-    }
-
-    /// The handshake in a thread of its own, whose deep stack goes with it: this thread lives as long as the session.
+    /// The handshake in a thread of its own, whose deep stack goes with it, for a caller that stays as long as the session.
     #[inline(never)]
     fn handshake_apart(&mut self) -> Option<Box<Established>> {
         let ended = thread::scope(|scope| {
             let handshake = thread::Builder::new()
                 .name("devp2p-handshake".to_owned())
-                .stack_size(HANDSHAKE_STACK)
+                .stack_size(OPENING_STACK)
                 .spawn_scoped(scope, || self.handshake());
             handshake.map(ScopedJoinHandle::join)
         });

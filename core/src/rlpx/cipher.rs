@@ -3,11 +3,15 @@
 use aes::Aes256Enc;
 use aes::cipher::KeyInit;
 #[cfg(target_pointer_width = "64")]
+use aes::cipher::{Block, BlockCipherEncrypt};
+#[cfg(target_pointer_width = "64")]
 use ctr::{
     CtrCore,
     cipher::{InnerIvInit, StreamCipherCore, array::Array},
     flavors::Ctr128BE,
 };
+#[cfg(target_pointer_width = "64")]
+use zeroize::Zeroize;
 
 /// AES-256 with its key schedule, encryption only: neither CTR nor the MAC decrypts a block. Wiped on drop.
 pub type Aes256 = Aes256Enc;
@@ -57,7 +61,27 @@ impl FrameCipher {
 
     #[cfg(target_pointer_width = "64")]
     fn apply_at(key: &Aes256, counter: &[u8; BLOCK], data: &mut [u8]) {
-        let (blocks, _) = Array::slice_as_chunks_mut(data);
+        match Array::slice_as_chunks_mut(data).0 {
+            [block] => Self::apply_to_one(key, counter, block),
+            blocks => Self::apply_to_many(key, counter, blocks),
+        }
+    }
+
+    /// A header, or the body of a Ping: without room for more blocks, so that a thread which reads little has a small stack.
+    #[cfg(target_pointer_width = "64")]
+    #[inline(never)]
+    fn apply_to_one(key: &Aes256, counter: &[u8; BLOCK], block: &mut Block<Aes256>) {
+        let mut stream = Array(*counter);
+        key.encrypt_block(&mut stream);
+        for (byte, with) in block.iter_mut().zip(&stream) {
+            *byte ^= with;
+        }
+        stream.zeroize();
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[inline(never)]
+    fn apply_to_many(key: &Aes256, counter: &[u8; BLOCK], blocks: &mut [Block<Aes256>]) {
         CtrCore::<_, Ctr128BE>::inner_iv_init(key, counter.into()).apply_keystream_blocks(blocks);
     }
 

@@ -19,6 +19,9 @@ const HELLO_WAIT: Duration = Duration::from_secs(2);
 /// How long the thread stays without work: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// The same once only control messages were sent: the next one is due after a ping interval.
+const LINGER_AFTER_CONTROL: Duration = Duration::from_millis(5);
+
 /// Stack of the thread, in bytes. Other than that of threads that stay, which shall not be given pages used by this one.
 const STACK: usize = 256 * 1024;
 
@@ -161,15 +164,20 @@ impl Link {
         let hello_at = Instant::now() + HELLO_WAIT;
         // How long until the next look after a burst.
         let mut look = None;
+        let mut linger = LINGER_AFTER_CONTROL;
         loop {
             let until = match self.is_offered() {
                 false => hello_at,
-                true => Instant::now() + look.map_or(LINGER, to_std_duration),
+                true => Instant::now() + look.map_or(linger, to_std_duration),
             };
             match self.kick.wait(until) {
-                Woken::Work => {}
+                Woken::Work => {
+                    if !lock(&self.output).bytes.is_empty() {
+                        linger = LINGER;
+                    }
+                }
                 Woken::Watch => {
-                    look = Some(WATCH_BYTES);
+                    (look, linger) = (Some(WATCH_BYTES), LINGER);
                     continue;
                 }
                 Woken::Late if look.is_some() => match self.look_after_rest() {

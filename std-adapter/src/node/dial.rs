@@ -11,7 +11,7 @@ use super::error::DialError;
 use super::shared::Shared;
 use super::table::Abort;
 use crate::enode::{Enode, Host};
-use crate::session::{Report, Session};
+use crate::session::Session;
 
 /// What a dial that looks up a name hears.
 pub(super) enum Lookup {
@@ -23,17 +23,17 @@ pub(super) enum Lookup {
 const LONGEST_DIAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
-    /// Dials, and runs the session to its end.
-    pub(super) fn run_dial(&self, ticket: u64, enode: &Enode) -> Result<Report, DialError> {
+    /// Dials, and runs the session.
+    pub(super) fn run_dial(self: &Arc<Self>, ticket: u64, enode: &Enode) -> Result<(), DialError> {
         let stream = self.connect(ticket, enode)?;
         let session = Session::dial(&self.host, stream, enode.id)
             .map_err(|error| DialError::System(Arc::new(error)))?;
         self.open(ticket, &session)?;
-        let report = session.run_with(|candidate| self.admit(ticket, candidate));
-        match report.was_active {
+        self.run(ticket, session, |report| match report.was_active {
             true => Ok(report),
             false => Err(DialError::Closed(report.reason)),
-        }
+        });
+        Ok(())
     }
 
     fn connect(&self, ticket: u64, enode: &Enode) -> Result<TcpStream, DialError> {

@@ -19,7 +19,7 @@ use super::table::{Abort, Entry, Outcome, Stage, Table, Verdict};
 use crate::enode::Enode;
 use crate::host::Host;
 use crate::peer::PeerHandle;
-use crate::session::{Candidate, Report, Session};
+use crate::session::{Candidate, OPENING_STACK, Report, Session};
 use crate::throttle::InboundThrottle;
 use crate::time::to_std_duration;
 use crate::timer::{Target, TimerId};
@@ -97,25 +97,37 @@ impl Shared {
 
     // ---- Connections begin ----
 
-    /// Starts the thread of one connection.
+    /// Starts the thread that opens one connection. `run` either fails, or has the connection's end told to
+    /// [`finish`](Self::finish).
     fn start(
         self: &Arc<Self>,
         state: &mut State,
         entry: Entry,
-        run: impl FnOnce(&Self, u64) -> Result<Report, DialError> + Send + 'static,
+        run: impl FnOnce(&Arc<Self>, u64) -> Result<(), DialError> + Send + 'static,
     ) -> io::Result<()> {
         let shared = Arc::clone(self);
         let ticket = state.table.next_ticket();
         // Under the lock, so that the entry is there before the thread looks for it.
         let thread = thread::Builder::new()
             .name("devp2p-session".to_owned())
-            .spawn(move || {
-                let result = catch_unwind(AssertUnwindSafe(|| run(&shared, ticket)));
-                shared.finish(ticket, result.ok());
-            })?;
+            .stack_size(OPENING_STACK)
+            .spawn(
+                move || match catch_unwind(AssertUnwindSafe(|| run(&shared, ticket))) {
+                    Ok(Ok(())) => shared.detach(ticket),
+                    Ok(Err(error)) => shared.finish(ticket, Some(Err(error)), None),
+                    Err(_) => shared.finish(ticket, None, None),
+                },
+            )?;
         let thread = Some(thread);
         state.table.insert(ticket, Entry { thread, ..entry });
         Ok(())
+    }
+
+    /// The connection goes on without the thread that opened it, which is the caller: one that can be joined keeps its stack.
+    fn detach(&self, ticket: u64) {
+        if let Some(entry) = self.lock().table.get_mut(ticket) {
+            entry.thread = None;
+        }
     }
 
     /// Starts a dial of a node with which there is no connection.
@@ -168,6 +180,20 @@ impl Shared {
             true => Ok(()),
             false => Err(self.called_off()),
         }
+    }
+
+    /// Runs the session; its end is told to [`finish`](Self::finish), as `outcome` sees it.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        ticket: u64,
+        session: Session,
+        outcome: impl FnOnce(Report) -> Result<Report, DialError> + Send + 'static,
+    ) {
+        let shared = Arc::clone(self);
+        session.run_detached(
+            |candidate| self.admit(ticket, candidate),
+            move |report, thread| shared.finish(ticket, report.ok().map(outcome), thread),
+        );
     }
 
     /// Why a dial was called off.
@@ -249,8 +275,13 @@ impl Shared {
 
     // ---- Connections end ----
 
-    /// The last act of a connection's thread.
-    fn finish(&self, ticket: u64, result: Option<Result<Report, DialError>>) {
+    /// The last act of a connection's last thread: itself, unless that is the one that opened it.
+    pub(super) fn finish(
+        &self,
+        ticket: u64,
+        result: Option<Result<Report, DialError>>,
+        thread: Option<JoinHandle<()>>,
+    ) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let entry = state.table.remove(ticket);
@@ -277,7 +308,7 @@ impl Shared {
         {
             state.reports.push(report);
         }
-        let thread = entry.and_then(|entry| entry.thread);
+        let thread = thread.or(entry.and_then(|entry| entry.thread));
         let previous = std::mem::replace(&mut state.ended, thread);
         let poll_at = state.schedule.poll_at();
         drop(guard);
@@ -359,11 +390,13 @@ impl Acceptor for Arc<Shared> {
             let session = Session::accept(&shared.host, stream)
                 .map_err(|error| DialError::System(Arc::new(error)))?;
             shared.open(ticket, &session)?;
-            let report = session.run_with(|candidate| shared.admit(ticket, candidate));
-            if !report.was_active {
-                log::debug!("refused or lost {remote}: {}", report.reason);
-            }
-            Ok(report)
+            shared.run(ticket, session, move |report| {
+                if !report.was_active {
+                    log::debug!("refused or lost {remote}: {}", report.reason);
+                }
+                Ok(report)
+            });
+            Ok(())
         });
         drop(state);
         if let Err(error) = started {

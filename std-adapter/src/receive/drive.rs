@@ -1,4 +1,4 @@
-//! Driving the receiving direction: the thread that waits for a message does it, or the session's own.
+//! Driving the receiving direction: the thread that waits for a message does it, or the [background](super::background).
 
 use std::mem;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use devp2p_core::rlpx::receive::Status;
 use devp2p_core::shared_capabilities::SharedCapabilities;
 use devp2p_core::time::PollAt;
 
-use super::{Fill, Frames, SMALL_READ_BUFFER, Told};
+use super::{Fill, Frames, SMALL_READ, Told};
 use crate::block::{block_on, block_until};
 use crate::busy_poll::BusyPoll;
 use crate::host::MAX_PROTOCOLS;
@@ -21,14 +21,14 @@ use crate::queue::{Queue, Queued, Queues};
 
 /// What reads the frames of an active session into its inboxes.
 pub(crate) struct Driver {
-    frames: Box<Frames>,
-    inboxes: Queues<Told>,
+    pub(super) frames: Box<Frames>,
+    pub(super) inboxes: Queues<Told>,
     shared: SharedCapabilities<MAX_PROTOCOLS>,
 }
 
 /// What one [`Driver::pump`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pumped {
+pub(super) enum Pumped {
     /// Bytes came and were handled.
     Bytes,
     /// None came in time.
@@ -40,7 +40,7 @@ enum Pumped {
 }
 
 impl Driver {
-    fn new(frames: Box<Frames>, peer: &PeerHandle) -> Self {
+    pub(super) fn new(frames: Box<Frames>, peer: &PeerHandle) -> Self {
         let link = &frames.link;
         Self {
             shared: link.with_peer(|peer| peer.shared().clone()),
@@ -54,7 +54,7 @@ impl Driver {
     }
 
     /// Whether reads of the transport shall end after a [`SLICE`]; false if the transport cannot do that.
-    fn slice(&mut self, sliced: bool) -> bool {
+    pub(super) fn slice(&mut self, sliced: bool) -> bool {
         let frames = &mut self.frames;
         if frames.sliced != sliced {
             frames.sliced = frames.link.limit_reads(sliced.then_some(SLICE)) && sliced;
@@ -71,7 +71,7 @@ impl Driver {
     }
 
     /// Handles what was read; reads more when that is done.
-    fn pump(&mut self) -> Pumped {
+    pub(super) fn pump(&mut self) -> Pumped {
         let Frames {
             link,
             keys,
@@ -124,7 +124,7 @@ impl Driver {
     }
 
     /// Waits until the inbox that holds back has room, or the session ends.
-    fn wait_for_room(&mut self, subprotocol: usize) {
+    pub(super) fn wait_for_room(&mut self, subprotocol: usize) {
         let link = Arc::clone(&self.frames.link);
         block_on(|cx| {
             link.queue(subprotocol).wait_for_room(cx.waker());
@@ -142,45 +142,11 @@ impl Driver {
             link.on_input_end(TransportError::Io);
         }
     }
-
-    /// The session's own thread: reads while nobody waits for a message, until the session closes or the stream ends.
-    pub(crate) fn run(frames: Box<Frames>, peer: &PeerHandle) -> Box<Frames> {
-        let mut driver = Box::new(Self::new(frames, peer));
-        let link = Arc::clone(&driver.frames.link);
-        let can_leave = driver.slice(true);
-        if can_leave {
-            link.leave(driver);
-            link.wake_willing();
-            driver = link.lead.wait();
-        }
-        loop {
-            driver.slice(false);
-            let is_awaited = link.lead.has_willing();
-            let pumped = driver.pump();
-            let reader = driver.inboxes.take_readers();
-            match pumped {
-                // Whoever waited has its message, and reads the next one itself.
-                Pumped::Bytes if can_leave && is_awaited && reader.is_some() => {
-                    link.pass_on(driver, reader);
-                    driver = link.lead.wait();
-                    continue;
-                }
-                _ => reader.into_iter().for_each(Waker::wake),
-            }
-            match pumped {
-                Pumped::Bytes | Pumped::Nothing => {}
-                Pumped::Held(subprotocol) => driver.wait_for_room(subprotocol),
-                Pumped::Over => break,
-            }
-        }
-        driver.frames.receive.abort(&mut driver.inboxes);
-        driver.frames
-    }
 }
 
 impl Link {
     /// Wakes one who waits for a message and would read; those who come to wait only now find the half free by themselves.
-    fn wake_willing(&self) {
+    pub(super) fn wake_willing(&self) {
         if self.lead.has_willing() {
             let _ = self.queues().iter().any(Queue::wake_waiting_reader);
         }
@@ -188,7 +154,7 @@ impl Link {
 
     /// Leaves the half to whoever waits for a message next. Unless much arrives, nobody who waits already is woken for it: the
     /// one that has its message most often comes back first, and a wake costs more than the whole of a round trip's rest.
-    fn leave(&self, driver: Box<Driver>) {
+    pub(super) fn leave(&self, driver: Box<Driver>) {
         let now = self.now();
         if let PollAt::At(at) = self.lead.leave(driver, now) {
             self.look_after_lead(at);
@@ -196,7 +162,7 @@ impl Link {
     }
 
     /// Leaves the half to the reader of a message that has just come: woken only then, it finds it free.
-    fn pass_on(&self, driver: Box<Driver>, reader: Option<Waker>) {
+    pub(super) fn pass_on(&self, driver: Box<Driver>, reader: Option<Waker>) {
         self.leave(driver);
         reader.into_iter().for_each(Waker::wake);
     }
@@ -221,7 +187,7 @@ impl Link {
             let may_lead =
                 deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
             if may_lead && let Some(driver) = self.lead.try_take() {
-                match self.read_for(queue, driver, busy_poll.take()) {
+                match self.read_for(queue, driver, busy_poll.take(), deadline.is_some()) {
                     Led::Next(next) => return Some(next),
                     Led::PassedOn => passed_on = true,
                     Led::HandedOver => {}
@@ -244,12 +210,14 @@ impl Link {
         }
     }
 
-    /// Reads from the transport until `queue` has a message, another reader's comes, or there is a reason to wait otherwise.
+    /// Reads from the transport until `queue` has a message, another reader's comes, or there is a reason to wait otherwise: if
+    /// `limited`, also when none comes for a while.
     fn read_for(
         &self,
         queue: &Queue,
         driver: Box<Driver>,
         mut busy_poll: Option<&mut BusyPoll>,
+        limited: bool,
     ) -> Led {
         let mut leading = Leading {
             link: self,
@@ -262,7 +230,7 @@ impl Link {
             if let Some(busy_poll) = busy_poll.take() {
                 driver.poll(busy_poll);
             }
-            let pumped = match driver.slice(true) {
+            let pumped = match driver.slice(limited) {
                 true => driver.pump(),
                 false => Pumped::Nothing,
             };
@@ -272,7 +240,7 @@ impl Link {
                 // Before the half is left, for this thread goes on.
                 reader.into_iter().for_each(Waker::wake);
                 if let Some(driver) = leading.driver.take() {
-                    let is_bulk = driver.frames.buffer.last > SMALL_READ_BUFFER;
+                    let is_bulk = driver.frames.buffer.last > SMALL_READ;
                     self.leave(driver);
                     if is_bulk {
                         self.wake_willing();
@@ -300,11 +268,11 @@ enum Led {
     Next(Result<Queued, CloseReason>),
     /// The half is left to another, whose message came.
     PassedOn,
-    /// The half is the session's own thread's.
+    /// The half is the background thread's.
     HandedOver,
 }
 
-/// The half in the hands of a thread that waits for a message. When dropped it goes to the session's own thread.
+/// The half in the hands of a thread that waits for a message. When dropped it goes to the background thread.
 struct Leading<'a> {
     link: &'a Link,
     driver: Option<Box<Driver>>,
@@ -314,6 +282,7 @@ impl Drop for Leading<'_> {
     fn drop(&mut self) {
         if let Some(driver) = self.driver.take() {
             self.link.lead.hand_over(driver);
+            self.link.call_background();
         }
     }
 }

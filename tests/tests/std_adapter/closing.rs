@@ -7,6 +7,7 @@ use std::sync::Arc;
 use devp2p_core::capability::Protocol as CoreProtocol;
 use devp2p_core::disconnect::DisconnectReason as R;
 use devp2p_core::error::{CloseReason, TransportError, Violation, WriteError};
+use devp2p_std::handle::ReadError;
 use devp2p_std::host::Host;
 use devp2p_std::session::Session;
 
@@ -143,6 +144,19 @@ fn a_remote_that_never_closes_is_waited_for_until_the_deadline() {
     control.run(|s| s.disconnect(R::USELESS_PEER));
     assert_eq!(running.report().reason, CloseReason::Local(R::USELESS_PEER));
     assert_eq!(raw.receive_disconnect(), Some(R::USELESS_PEER));
+}
+
+#[test]
+fn who_waits_for_a_message_hears_of_the_end_by_the_deadline_though_the_remote_says_nothing() {
+    let (control, running, raw) = with_raw(|c| c.closing_timeout = millis(100));
+    let peer = control.run(|s| s.peer().clone());
+    let heard = control.start(|s| s.read().map(|message| message.code));
+    peer.disconnect(R::USELESS_PEER);
+    let end = heard.recv_timeout(HANG).expect("no hang");
+    let reason = CloseReason::Local(R::USELESS_PEER);
+    assert_eq!(end, Err(ReadError::Closed(reason)));
+    assert_eq!(running.report().reason, reason);
+    drop(raw);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 use std::io::Read;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use devp2p_std::node::DialError;
 
@@ -165,6 +166,94 @@ fn nodes_may_start_dial_and_end_in_any_order() {
     }
 }
 
+/// How many threads this process has.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("Linux").count()
+}
+
+/// Waits until this process has so many threads.
+#[cfg(target_os = "linux")]
+fn wait_for_threads(count: usize) {
+    let patience = Instant::now() + PATIENCE;
+    while threads() != count && Instant::now() < patience {
+        thread::yield_now();
+    }
+    assert_eq!(threads(), count);
+}
+
+/// An idle session has a thread for each subprotocol and no more; while that is elsewhere, Pings are answered all the same.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_idle_session_has_the_threads_of_its_subprotocols_alone() {
+    if !is_alone(
+        "node::end::an_idle_session_has_the_threads_of_its_subprotocols_alone",
+        1024,
+    ) {
+        return;
+    }
+    let (away, back) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+    let receiver = Mutex::new(back.1);
+    // Goes elsewhere at each message, until it is told to come back.
+    let busy = Protocol::new("echo", 1, 2, move |subprotocol| {
+        loop {
+            subprotocol.read()?;
+            away.0.send(()).expect("a test that waits");
+            let _ = receiver.lock().expect("no panic").recv();
+        }
+    });
+    let busy = busy.expect("a valid name");
+    let server = host_with(170, |host| host.protocol(busy));
+    let server = start(Node::builder(server).listen("127.0.0.1:0"));
+    let (sender, writers) = mpsc::channel();
+    let writes = Protocol::new("echo", 1, 2, move |subprotocol| {
+        sender.send(subprotocol.writer()).expect("a test");
+        loop {
+            subprotocol.read()?;
+        }
+    });
+    let client = host_with(171, |host| host.protocol(writes.expect("a valid name")));
+    let client = start(Node::builder(client));
+    let before = threads();
+    let peer = client.dial(&server.enode()).expect("a session");
+    let ping = || {
+        let (pongs, until) = (peer.pongs(), Instant::now() + PATIENCE);
+        peer.ping();
+        while peer.pongs() == pongs {
+            assert!(Instant::now() < until, "no Pong");
+            thread::yield_now();
+        }
+    };
+    // A thread that reads meanwhile leaves that to whoever waits as soon as anything comes.
+    let becomes_idle = || {
+        let until = Instant::now() + PATIENCE;
+        while threads() != before + 2 {
+            assert!(
+                Instant::now() < until,
+                "{} threads more",
+                threads() - before
+            );
+            ping();
+            let pause = Instant::now() + Duration::from_secs(1);
+            while threads() != before + 2 && Instant::now() < pause {
+                thread::yield_now();
+            }
+        }
+    };
+    let writer = writers.recv_timeout(PATIENCE).expect("a subprotocol");
+    becomes_idle();
+    for round in 0..3 {
+        writer.write(0, &[round]).expect("a live session");
+        (away.1.recv_timeout(PATIENCE)).expect("the message arrived");
+        ping();
+        back.0.send(()).expect("it waits");
+        becomes_idle();
+    }
+    peer.disconnect(DisconnectReason::REQUESTED);
+    peer.closed();
+    wait_for_threads(before);
+}
+
 /// Every thread is joined, so that as many are left as there were before.
 #[test]
 #[cfg(target_os = "linux")]
@@ -172,7 +261,6 @@ fn no_thread_is_left() {
     if !is_alone("node::end::no_thread_is_left", 1024) {
         return;
     }
-    let threads = || std::fs::read_dir("/proc/self/task").expect("Linux").count();
     let before = threads();
     let server = start(listening(180));
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -191,10 +279,6 @@ fn no_thread_is_left() {
     drop((server, clients));
     // Nothing keeps the host, whose timer thread is the last.
     assert!(host.upgrade().is_none());
-    let patience = std::time::Instant::now() + PATIENCE;
     // The system lists a thread for a moment after it was joined.
-    while threads() != before && std::time::Instant::now() < patience {
-        thread::yield_now();
-    }
-    assert_eq!(threads(), before);
+    wait_for_threads(before);
 }
