@@ -60,8 +60,11 @@ impl ReadBuffer {
         }
     }
 
-    fn unread(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.unread.clone()]
+    /// The next bytes, at most so many.
+    fn unread(&mut self, most: usize) -> &mut [u8] {
+        let unread = &mut self.bytes[self.unread.clone()];
+        let n = unread.len().min(most);
+        &mut unread[..n]
     }
 
     /// Reads more bytes, once all are consumed; false if none came, within the transport's limit or at once as `read` has it.
@@ -196,7 +199,7 @@ impl Frames {
             if self.buffer.unread.is_empty() && self.fill() == Fill::End {
                 return None;
             }
-            let bytes = self.buffer.unread();
+            let bytes = self.buffer.unread(usize::MAX);
             let (n, first) = self.receive.handle_first(&self.keys, bytes, &mut gathered);
             self.buffer.unread.start += n;
             let text = match first {
@@ -284,7 +287,7 @@ mod tests {
     fn fill(buffer: &mut ReadBuffer, bytes: usize) -> usize {
         let filled = buffer.fill(|room| Ok(bytes.min(room.len())));
         assert!(matches!(filled, Ok(true)));
-        let read = buffer.unread().len();
+        let read = buffer.unread(usize::MAX).len();
         buffer.unread = 0..0;
         read
     }

@@ -26,6 +26,9 @@ pub(crate) struct Driver {
     shared: SharedCapabilities<MAX_PROTOCOLS>,
 }
 
+/// Bytes handled at a time: the readers of what came in them are woken before the next ones are.
+const PART: usize = 16 * 1024;
+
 /// What one [`Driver::pump`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pumped {
@@ -99,7 +102,7 @@ impl Driver {
         let (n, status) = receive.handle(
             &keys,
             link.now(),
-            buffer.unread(),
+            buffer.unread(PART),
             &self.shared,
             &mut self.inboxes,
         );
