@@ -245,7 +245,8 @@ impl Link {
                 if let Some(driver) = leading.driver.take() {
                     let is_bulk = driver.frames.buffer.last > SMALL_READ;
                     self.leave(driver);
-                    if is_bulk {
+                    // With more to read first, this thread does not come back at once.
+                    if is_bulk && queue.has_messages() {
                         self.wake_willing();
                     }
                 }
