@@ -29,8 +29,8 @@ use crate::tasks::Tasks;
 use crate::time::to_std_duration;
 use crate::transport::{Half, Source, Transport};
 
-/// Stack of a thread in which a session opens, in bytes: several times what the handshake takes. Other than the size of other threads, so that
-/// the system gives its pages, once used, to the next handshake instead of to a thread that stays.
+/// Stack of a thread in which a session opens, in bytes: several times what the handshake takes. Other than the size of other
+/// threads, so that the system gives its pages, once used, to the next handshake instead of to a thread that stays.
 pub(crate) const OPENING_STACK: usize = 512 * 1024;
 
 /// Who wants to be admitted.

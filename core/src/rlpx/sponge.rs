@@ -8,8 +8,8 @@ use super::permutation::{Permutation, Portable, RATE_LANES, State};
 
 /// A hash that goes on absorbing after a digest was read from it, as each direction's MAC does.
 ///
-/// A host can put its own keccak256 here, or its own [`Permutation`] under [`Keccak256`]; `Default` is the state that has absorbed
-/// nothing.
+/// A host can put its own keccak256 here, or its own [`Permutation`] under [`Keccak256`]; `Default` is the state that has
+/// absorbed nothing.
 pub trait Sponge: Clone + Default {
     /// Absorbs `bytes`; any split of the same bytes into calls gives the same state.
     fn absorb(&mut self, bytes: &[u8]);
