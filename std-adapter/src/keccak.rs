@@ -6,8 +6,27 @@ use devp2p_core::rlpx::{receive, transmit};
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_feature = "avx512vbmi2")))]
 mod vector;
+
+/// A build for such processors alone (`-C target-cpu=native` on one, say) chooses nothing at run time, and without that choice
+/// safe code cannot call what asks for their features.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512vbmi2"))]
+mod vector {
+    use devp2p_core::rlpx::permutation::{Block, Permutation, Portable, State};
+
+    pub(super) const DESCRIPTION: &str = super::PLAIN;
+
+    pub(super) fn permute(state: &mut State) {
+        Portable::permute(state);
+    }
+
+    pub(super) fn absorb(state: &mut State, blocks: &[Block]) {
+        Portable::absorb(state, blocks);
+    }
+}
+
+const PLAIN: &str = "keccak in plain Rust";
 
 /// The sponge under the MACs of every session of this adapter.
 pub type Keccak256 = rlpx::Keccak256<Native>;
@@ -17,8 +36,8 @@ pub(crate) type Established = rlpx::Established<Keccak256>;
 pub(crate) type ReceiveHalf<Slot> = receive::ReceiveHalf<Slot, Keccak256>;
 pub(crate) type TransmitHalf = transmit::TransmitHalf<Keccak256>;
 
-/// The permutation in vector registers where the processor has AVX-512 for short ones (AMD since Zen 4, Intel's servers since
-/// Skylake), else in plain Rust.
+/// The permutation in vector registers where the processor has AVX-512 of the second generation (AMD since Zen 4, Intel since Ice
+/// Lake where it is on), else in plain Rust. A build for such processors alone has it in plain Rust too.
 #[derive(Debug, Clone, Copy)]
 pub enum Native {}
 
@@ -54,8 +73,8 @@ pub fn description() -> &'static str {
     #[multiversion(targets("x86_64+avx512f+avx512vl"))]
     fn chosen() -> &'static str {
         match_target! {
-            "x86_64+avx512f+avx512vl" => "keccak in AVX-512",
-            _ => "keccak in plain Rust",
+            "x86_64+avx512f+avx512vl" => vector::DESCRIPTION,
+            _ => PLAIN,
         }
     }
     chosen()

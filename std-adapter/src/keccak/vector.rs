@@ -8,6 +8,8 @@ use core::arch::x86_64::{
 
 use devp2p_core::rlpx::permutation::{Block, ROUND_CONSTANTS, State};
 
+pub(super) const DESCRIPTION: &str = "keccak in AVX-512";
+
 /// `a ^ b ^ c`, and `a ^ (!b & c)`: the results for the eight values of the three bits.
 const XOR: i32 = 0b1001_0110;
 const CHI: i32 = 0b1101_0010;
@@ -123,7 +125,7 @@ pub(super) fn permute(state: &mut State) {
     absorb(state, &[Block::default()]);
 }
 
-/// Adds each block and permutes. All in one function, in which the lanes stay in registers.
+/// Adds each block and permutes. All in one function, in which nearly all lanes stay in registers.
 #[target_feature(enable = "avx512f,avx512vl")]
 pub(super) fn absorb(state: &mut State, blocks: &[Block]) {
     let mut a = [_mm_setzero_si128(); 25];
