@@ -6,9 +6,10 @@
 //!
 //! # Which form
 //! * A thread for each subprotocol ([`Node`](crate::node::Node)): code that reads and writes in the order in which things
-//!   happen, and may block. Some threads and tens of KiB for each session: for tens of peers, or for work that takes long.
+//!   happen, and may block. A thread for each and some 16 KiB for an idle session: for tens to hundreds of peers, or for
+//!   work that takes long.
 //! * The event loop: code as callbacks, which must not block. A few KiB for each session that is idle, and a fixed number of
-//!   threads: for hundreds of peers and more, for gateways, crawlers and simulations.
+//!   threads: for thousands of peers, for gateways, crawlers and simulations.
 //!
 //! Both speak the same wire, with the same deadlines, limits and close reasons.
 //!

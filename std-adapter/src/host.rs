@@ -153,8 +153,8 @@ impl Builder {
     /// has written since it last waited polls, and only while most replies come in time: each miss doubles how many waits go
     /// without, up to 1023. So a lively conversation keeps a core of each side busy, though other threads that could run there
     /// go first; one that is slow polls for 0.1 % of its replies, and neither one-way traffic nor an idle session at all. Never
-    /// with one core, nor over a transport without [`try_read`](crate::transport::Transport::try_read), nor by the
-    /// [event loop](crate::event_loop).
+    /// with one core, nor over a transport without [`try_read`](crate::transport::Transport::try_read) (sockets have it on Unix),
+    /// nor by the [event loop](crate::event_loop).
     #[must_use]
     pub fn busy_poll(mut self, limit: Duration) -> Self {
         self.busy_poll = limit;
