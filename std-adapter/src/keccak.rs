@@ -13,7 +13,7 @@ mod vector;
 /// safe code cannot call what asks for their features.
 #[cfg(all(target_arch = "x86_64", target_feature = "avx512vbmi2"))]
 mod vector {
-    use devp2p_core::rlpx::permutation::{Block, Permutation, Portable, State};
+    use super::{Block, Permutation, Portable, State};
 
     pub(super) const DESCRIPTION: &str = super::PLAIN;
 
