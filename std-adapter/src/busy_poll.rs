@@ -39,6 +39,11 @@ impl BusyPoll {
         }
     }
 
+    /// How long one wait polls at most.
+    pub(crate) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// A wait begins, perhaps for a reply. Whether to poll.
     pub(crate) fn begin(&mut self, for_reply: bool) -> bool {
         self.looked = None;

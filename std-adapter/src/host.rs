@@ -154,7 +154,7 @@ impl Builder {
     /// without, up to 1023. So a lively conversation keeps a core of each side busy, though other threads that could run there
     /// go first; one that is slow polls for 0.1 % of its replies, and neither one-way traffic nor an idle session at all. Never
     /// with one core, nor over a transport without [`try_read`](crate::transport::Transport::try_read) (sockets have it on Unix),
-    /// nor by the [event loop](crate::event_loop).
+    /// nor by the [event loop](crate::event_loop), nor, if it is above 20 ms, where the wait itself is limited.
     #[must_use]
     pub fn busy_poll(mut self, limit: Duration) -> Self {
         self.busy_poll = limit;

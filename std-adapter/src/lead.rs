@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// it falls into more than all else in it.
 const REGULAR: Duration = Duration::from_millis(10);
 
+/// When it is tried again to start the background thread, if the system has none to give.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long one reads without any bytes coming who may not do so for ever.
 pub(crate) const SLICE: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -40,6 +43,8 @@ struct State<H> {
     attended: bool,
     /// The background thread, if it was started here.
     thread: Option<JoinHandle<()>>,
+    /// Until then none is started: the system had none to give.
+    retry_at: Instant,
 }
 
 /// Where the half is while nobody reads, and who waits to have it.
@@ -63,6 +68,7 @@ impl<H> Default for Lead<H> {
                 timed: false,
                 attended: true,
                 thread: None,
+                retry_at: Instant::ZERO,
             }),
             given: Condvar::new(),
             willing: AtomicUsize::new(0),
@@ -158,18 +164,36 @@ impl<H> Lead<H> {
         }
     }
 
-    /// Starts the background thread by `spawn`, if the half is wanted and it is not there.
+    /// Starts the background thread by `spawn`, if the half is wanted and it is not there. If it cannot be started, the half is
+    /// for those who wait again, unless the session closes. Then returns when to call [`on_timeout`](Self::on_timeout).
+    #[must_use]
     pub(crate) fn start(
         &self,
+        now: Instant,
+        closes: impl FnOnce() -> bool,
         spawn: impl FnOnce() -> io::Result<JoinHandle<()>>,
-    ) -> io::Result<()> {
+    ) -> PollAt {
         let mut state = self.lock();
-        if state.wanted && !state.attended {
-            // Under the lock, so that the thread finds itself here.
-            state.thread = Some(spawn()?);
-            state.attended = true;
+        if !state.wanted || state.attended {
+            return PollAt::Idle;
         }
-        Ok(())
+        if now >= state.retry_at {
+            // Under the lock, so that the thread finds itself here.
+            match spawn() {
+                Ok(thread) => {
+                    state.thread = Some(thread);
+                    state.attended = true;
+                    return PollAt::Idle;
+                }
+                Err(error) => {
+                    log::error!("no thread for a session: {error}");
+                    state.retry_at = now.saturating_add(AGAIN);
+                }
+            }
+        }
+        state.wanted = closes();
+        state.timed = true;
+        PollAt::At(state.retry_at)
     }
 
     /// The background thread, for whoever joins it.
@@ -317,18 +341,43 @@ mod tests {
         let spawn = || Ok(std::thread::spawn(|| ()));
         let never = || -> io::Result<JoinHandle<()>> { panic!("there is no need") };
         lead.hand_over(7);
-        lead.start(never).expect("the one that opens the session");
+        let open = || false;
+        let idle = PollAt::Idle;
+        assert_eq!(lead.start(NOW, open, never), idle, "it opens the session");
         assert_eq!(lead.wait(Some(time::Duration::ZERO)), Some(7));
         let _ = lead.leave(7, NOW);
         assert_eq!(lead.wait(Some(time::Duration::ZERO)), None);
-        lead.start(never).expect("nobody wants it");
+        assert_eq!(lead.start(NOW, open, never), idle, "nobody wants it");
         assert_eq!(lead.try_take(), Some(7));
         lead.want();
-        let failed = lead.start(|| Err(io::ErrorKind::OutOfMemory.into()));
-        assert!(failed.is_err());
-        lead.start(spawn).expect("a thread, this time");
-        lead.start(never).expect("it is there");
+        assert_eq!(lead.start(NOW, open, spawn), idle);
+        assert_eq!(lead.start(NOW, open, never), idle, "it is there");
         assert!(lead.take_thread().is_some());
+    }
+
+    #[test]
+    fn without_a_background_thread_the_half_is_for_those_who_wait_until_the_session_closes() {
+        let lead = Lead::default();
+        let fails = || Err(io::ErrorKind::OutOfMemory.into());
+        let never = || -> io::Result<JoinHandle<()>> { panic!("it is too early") };
+        assert_eq!(lead.wait(Some(time::Duration::ZERO)), None);
+        lead.hand_over(7);
+        let again = PollAt::At(after(1_000));
+        assert_eq!(lead.start(NOW, || false, fails), again);
+        assert!(lead.is_free());
+        assert_eq!(lead.try_take(), Some(7));
+        lead.hand_over(7);
+        assert_eq!(lead.start(after(20), || false, never), again);
+        assert_eq!(lead.on_timeout(after(1_000)), PollAt::Idle);
+        assert!(!lead.is_free(), "it is asked for again");
+        assert_eq!(
+            lead.start(after(1_000), || true, fails),
+            PollAt::At(after(2_000))
+        );
+        assert!(!lead.is_free(), "the session closes");
+        let spawn = || Ok(std::thread::spawn(|| ()));
+        assert_eq!(lead.start(after(2_000), || true, spawn), PollAt::Idle);
+        assert_eq!(lead.wait(None), Some(7));
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Link {
         }
     }
 
+    /// Whether the session closes, as soon as its queues are told.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.queues_closed.load(Ordering::Acquire)
+    }
+
     /// Tells the timekeeper of a deadline that is earlier than the one it knows. A later one it finds out when it calls.
     /// Under the peer's lock: else a deadline could be overtaken by one that another thread computed earlier.
     fn arm(&self, at: PollAt) {

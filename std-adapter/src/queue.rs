@@ -69,11 +69,6 @@ impl Queue {
         Poll::Ready(Ok(next))
     }
 
-    /// Whether a message waits to be read.
-    pub(crate) fn has_messages(&self) -> bool {
-        !self.lock().messages.is_empty()
-    }
-
     /// No more messages come, for this reason; those that wait can still be read.
     pub(crate) fn close(&self, reason: CloseReason) {
         let mut state = self.lock();

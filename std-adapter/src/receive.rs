@@ -173,6 +173,7 @@ impl Frames {
             }
             let now = self.link.now();
             match filled {
+                Ok(false) if self.link.is_closing() => return,
                 Ok(false) if busy_poll.on_nothing(now) => thread::yield_now(),
                 Ok(false) => return,
                 Ok(true) => return busy_poll.on_bytes(now),

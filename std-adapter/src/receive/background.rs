@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use devp2p_core::time;
+use devp2p_core::time::PollAt;
 
 use super::Frames;
 use super::drive::{Driver, Pumped};
@@ -14,9 +14,6 @@ use crate::peer::PeerHandle;
 
 /// How long the thread stays when it is not asked for: longer than those pauses that are part of a conversation.
 const LINGER: Duration = Duration::from_millis(100);
-
-/// When it is tried again to start the thread, if the system has none to give.
-const AGAIN: time::Duration = time::Duration::from_secs(1);
 
 /// Stack of the thread, in bytes. Other than that of threads that stay, which shall not be given pages used by this one.
 const STACK: usize = 256 * 1024;
@@ -59,16 +56,16 @@ impl Link {
 
     /// Sees to it that a background thread is there if one is wanted.
     pub(crate) fn call_background(&self) {
-        let started = self.lead.start(|| {
+        let spawn = || {
             let link = self.this.upgrade();
             thread::Builder::new()
                 .name("devp2p-read".to_owned())
                 .stack_size(STACK)
                 .spawn(move || link.iter().for_each(|link| link.read_in_background(LINGER)))
-        });
-        if let Err(error) = started {
-            log::error!("no thread for a session: {error}");
-            self.look_after_lead(self.now().saturating_add(AGAIN));
+        };
+        if let PollAt::At(at) = self.lead.start(self.now(), || self.is_closing(), spawn) {
+            self.look_after_lead(at);
+            self.wake_willing();
         }
     }
 
@@ -106,6 +103,8 @@ impl Link {
                     return Some(driver.frames);
                 }
             }
+            // What was read is handled first: others may wait for what is in it.
+            let can_leave = can_leave && driver.frames.buffer.unread.is_empty();
             // Whoever waited has its message, and reads the next one itself.
             if can_leave && is_awaited && reader.is_some() {
                 self.pass_on(driver, reader);

@@ -18,6 +18,7 @@ use crate::lead::SLICE;
 use crate::link::Link;
 use crate::peer::PeerHandle;
 use crate::queue::{Queue, Queued, Queues};
+use crate::time::to_core_duration;
 
 /// What reads the frames of an active session into its inboxes.
 pub(crate) struct Driver {
@@ -182,18 +183,21 @@ impl Link {
         if let Poll::Ready(next) = queue.poll_next(None) {
             return Some(next);
         }
-        let for_reply = self.before_wait(deadline.is_none());
+        let for_reply = self.before_wait(deadline.is_none())
+            && (deadline.is_none() || busy_poll.limit() <= to_core_duration(SLICE));
         let mut busy_poll = busy_poll.begin(for_reply).then_some(busy_poll);
-        let mut passed_on = false;
+        let (mut passed_on, mut gave_up) = (false, false);
         loop {
             // A read of the transport could outlast a shorter wait.
-            let may_lead =
-                deadline.is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
+            let may_lead = !gave_up
+                && deadline
+                    .is_none_or(|at| at.saturating_duration_since(Instant::now()) > SLICE * 2);
             if may_lead && let Some(driver) = self.lead.try_take() {
                 match self.read_for(queue, driver, busy_poll.take(), deadline.is_some()) {
                     Led::Next(next) => return Some(next),
                     Led::PassedOn => passed_on = true,
-                    Led::HandedOver => {}
+                    // Taken back, it would be handed over again and again. Free, there is no thread that could have it.
+                    Led::HandedOver => gave_up = deadline.is_some() && !self.lead.is_free(),
                 }
             }
             let willing = may_lead.then(|| self.lead.willing());
@@ -245,8 +249,8 @@ impl Link {
                 if let Some(driver) = leading.driver.take() {
                     let is_bulk = driver.frames.buffer.last > SMALL_READ;
                     self.leave(driver);
-                    // With more to read first, this thread does not come back at once.
-                    if is_bulk && queue.has_messages() {
+                    // Of more that was read too, others need not wait for this thread to come back.
+                    if is_bulk || goes_on {
                         self.wake_willing();
                     }
                 }

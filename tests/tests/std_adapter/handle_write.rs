@@ -300,7 +300,7 @@ fn flush_waits_for_the_wire_in_any_number_of_threads() {
 /// The output is full and the token taken: everyone who waits is released by the write deadline.
 #[test]
 fn a_wire_that_takes_nothing_ends_the_session_and_releases_every_waiter() {
-    let config = config(|c| c.write_timeout = millis(200));
+    let config = config(|c| c.write_timeout = millis(1_000));
     let (two, gate) = two_gated(|b| b.config(config));
     let (writer, peer) = two.controls[0].run(|s| (s.writer(), s.peer().clone()));
     // The other direction still works.
