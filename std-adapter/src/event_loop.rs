@@ -49,21 +49,21 @@
 mod admission;
 mod builder;
 mod connecting;
-mod connection;
+pub(crate) mod connection;
 mod deadlines;
 mod dialling;
 mod entry;
 mod handle;
 mod handler;
-mod inbox;
-mod lane;
+pub(crate) mod inbox;
+pub(crate) mod lane;
 mod lateness;
 mod node;
 mod open;
-mod output;
+pub(crate) mod output;
 mod shaking;
 mod slots;
-mod tools;
+pub(crate) mod tools;
 mod worker;
 
 pub use builder::Builder;

@@ -1,6 +1,5 @@
 //! What a run closure is given: its side of one subprotocol in one session.
 
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use devp2p_core::capability::Capability;
@@ -8,12 +7,13 @@ use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 
+use crate::blocking::Written;
 use crate::busy_poll::BusyPoll;
 use crate::counters::Traffic;
+use crate::event_loop::inbox::Arrived;
 use crate::events::PeerEvent;
-use crate::link::{Link, Written};
 use crate::peer::PeerHandle;
-use crate::queue::{Queue, Queued};
+use crate::session::SessionInner;
 use crate::time::to_core_duration;
 
 /// A message that was read.
@@ -91,7 +91,7 @@ pub struct Subprotocol {
 impl Subprotocol {
     pub(crate) fn new(peer: PeerHandle, index: usize, capability: Capability) -> Self {
         Self {
-            busy_poll: BusyPoll::new(to_core_duration(peer.inner.link.host.busy_poll)),
+            busy_poll: BusyPoll::new(to_core_duration(peer.inner.session.env.host.busy_poll)),
             writer: Writer {
                 peer,
                 index,
@@ -147,9 +147,9 @@ impl Subprotocol {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn try_read(&mut self) -> Result<Option<Message>, ReadError> {
-        match self.queue().poll_next(None) {
-            Poll::Ready(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
-            Poll::Pending => Ok(None),
+        match self.writer.session().try_next(self.writer.index) {
+            Some(next) => self.message(next.map_err(ReadError::Closed)?).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -185,28 +185,26 @@ impl Subprotocol {
         self.read().map(|message| f(&message))
     }
 
-    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Queued, CloseReason>> {
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Arrived, CloseReason>> {
         let Self { writer, busy_poll } = self;
-        writer.link().next(writer.index, deadline, busy_poll)
+        writer.session().next(writer.index, deadline, busy_poll)
     }
 
-    fn queue(&self) -> &Queue {
-        self.writer.link().queue(self.writer.index)
-    }
-
-    fn message(&self, queued: Queued) -> Result<Message, ReadError> {
-        let code = queued.meta.code.0;
-        let payload = queued.payload.ok_or(ReadError::Oversize {
+    fn message(&self, arrived: Arrived) -> Result<Message, ReadError> {
+        let meta = arrived.meta;
+        let code = meta.code.0;
+        let mut payload = arrived.bytes.ok_or(ReadError::Oversize {
             code,
-            length: queued.meta.length,
+            length: meta.length,
         })?;
-        let clock = &self.writer.peer.inner.link.host.clock;
-        let at = clock.to_std(queued.meta.at).unwrap_or_else(Instant::now);
+        payload.truncate(meta.length as usize);
+        let clock = &self.writer.session().env.host.clock;
+        let at = clock.to_std(meta.at).unwrap_or_else(Instant::now);
         Ok(Message {
             code,
             payload,
             at,
-            wire_length: queued.meta.wire_length,
+            wire_length: meta.wire_length,
         })
     }
 
@@ -274,7 +272,12 @@ impl Subprotocol {
 impl Drop for Subprotocol {
     fn drop(&mut self) {
         // Handles may outlive the session, and must not keep its unread messages.
-        self.queue().abandon();
+        let Writer { index, .. } = self.writer;
+        let unread = self
+            .writer
+            .session()
+            .change(|machine, _| machine.abandon(index));
+        drop(unread);
     }
 }
 
@@ -327,7 +330,7 @@ impl Writer {
     /// [`WriteError::WouldBlock`] if it would have to; else as [`write`](Self::write).
     pub fn try_write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
         let written = self
-            .link()
+            .session()
             .try_write(self.index, LocalCode(code), &[payload])?;
         self.count(code, written);
         Ok(())
@@ -346,7 +349,7 @@ impl Writer {
     /// # Errors
     /// The cause, if the session closed first.
     pub fn flush(&self) -> Result<(), CloseReason> {
-        self.link().flush()
+        self.session().flush_all()
     }
 
     /// The remote and the session.
@@ -366,7 +369,7 @@ impl Writer {
         deadline: Option<Instant>,
     ) -> Result<(), WriteError> {
         let written = self
-            .link()
+            .session()
             .write(self.index, LocalCode(code), payload, deadline)?;
         self.count(code, written);
         Ok(())
@@ -374,13 +377,14 @@ impl Writer {
 
     fn count(&self, code: u32, written: Written) {
         let inner = &self.peer.inner;
-        for counters in [&inner.counters, &inner.link.host.counters] {
+        for counters in [&inner.counters[..], &inner.session.env.host.counters[..]] {
             if let Some(counters) = counters.get(self.index) {
                 counters.sent(written.length, written.wire_length);
             }
         }
         inner
-            .link
+            .session
+            .env
             .host
             .events
             .send_message(|| PeerEvent::MessageSent {
@@ -391,7 +395,7 @@ impl Writer {
             });
     }
 
-    fn link(&self) -> &Link {
-        &self.peer.inner.link
+    fn session(&self) -> &SessionInner {
+        &self.peer.inner.session
     }
 }

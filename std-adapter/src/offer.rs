@@ -1,6 +1,4 @@
-//! What one session offers in its Hello, and what each of these protocols needs in it.
-
-use std::sync::Arc;
+//! What one session offers in its Hello.
 
 use devp2p_core::capability;
 use devp2p_core::config::Local;
@@ -8,16 +6,12 @@ use devp2p_core::hello::MAX_SENT_LENGTH;
 
 use crate::host::{Host, MAX_PROTOCOLS};
 use crate::protocol::Protocol;
-use crate::queue::Queue;
-use crate::turn::Turns;
 
 /// The host's protocols, and after them those that only this session has. A subprotocol's index counts in this order.
 pub(crate) struct Offer {
     pub(crate) protocols: Vec<Protocol>,
     /// The same protocols as the core has them.
     pub(crate) registered: Vec<capability::Protocol>,
-    pub(crate) queues: Arc<[Queue]>,
-    pub(crate) turns: Vec<Turns>,
 }
 
 impl Offer {
@@ -42,11 +36,6 @@ impl Offer {
             protocols.push(protocol);
         }
         Self {
-            queues: registered
-                .iter()
-                .map(|p| Queue::new(p.inbox, p.message_limit, p.overflow))
-                .collect(),
-            turns: registered.iter().map(|_| Turns::default()).collect(),
             protocols,
             registered,
         }

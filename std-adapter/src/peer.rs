@@ -9,13 +9,12 @@ use devp2p_core::capability::Capability;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::hello::{Hello, NodeId};
-use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::keccak256;
 
 use crate::counters::{Counters, Traffic};
 use crate::enode::Enode;
 use crate::info::{IdHash, NetworkInfo, PeerInfo, ProtocolInfo};
-use crate::link::Link;
+use crate::session::SessionInner;
 use crate::time::to_std_duration;
 
 /// A live session, or one that has ended. Cheap to clone.
@@ -25,7 +24,7 @@ pub struct PeerHandle {
 }
 
 pub(crate) struct Inner {
-    pub(crate) link: Arc<Link>,
+    pub(crate) session: Arc<SessionInner>,
     pub(crate) id: NodeId,
     pub(crate) client_name: String,
     /// As the remote's Hello stated them, `name/version`.
@@ -35,7 +34,7 @@ pub(crate) struct Inner {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) began: Instant,
-    pub(crate) counters: Vec<Counters>,
+    pub(crate) counters: Arc<[Counters]>,
     pub(crate) trusted: AtomicBool,
     pub(crate) is_static: AtomicBool,
 }
@@ -94,10 +93,12 @@ impl PeerHandle {
 
     /// The capabilities of this session, in the order of their codes.
     pub fn shared(&self) -> Vec<Capability> {
-        let link = &self.inner.link;
-        link.with_peer(|peer| {
-            let protocol = |index: u8| link.protocols().get(usize::from(index));
-            peer.shared()
+        let session = &self.inner.session;
+        session.with(|machine| {
+            let protocol = |index: u8| session.env.protocols().get(usize::from(index));
+            machine
+                .peer()
+                .shared()
                 .iter()
                 .filter_map(|entry| Some(protocol(entry.subprotocol)?.capability()))
                 .collect()
@@ -107,8 +108,8 @@ impl PeerHandle {
     /// The first message code of the protocol with this index in the host's list, if it is shared.
     pub fn offset(&self, protocol: usize) -> Option<u32> {
         self.inner
-            .link
-            .with_peer(|peer| peer.shared().offset(protocol))
+            .session
+            .with(|machine| machine.peer().shared().offset(protocol))
     }
 
     /// Whether the remote dialled us.
@@ -133,36 +134,38 @@ impl PeerHandle {
 
     /// Ends the session: the remote is told `reason`.
     pub fn disconnect(&self, reason: DisconnectReason) {
-        self.inner.link.close(CloseReason::Local(reason));
+        self.inner.session.close(CloseReason::Local(reason));
     }
 
     /// Why the session ends; `None` while it lives.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.inner.link.close_reason()
+        self.inner.session.close_reason()
     }
 
     /// Waits until the session is closed.
     pub fn closed(&self) -> CloseReason {
-        self.inner.link.wait_closed()
+        self.inner.session.wait_closed()
     }
 
     /// Asks for a Ping now rather than at the next interval; [`round_trip`](Self::round_trip) changes when its Pong comes.
     /// Send at most one every few seconds: some peers end the session otherwise.
     pub fn ping(&self) {
-        self.inner.link.change(|peer, _| peer.request_ping());
+        self.inner
+            .session
+            .change(|machine, _| machine.request_ping());
     }
 
     /// The last measured round trip of Ping and Pong.
     pub fn round_trip(&self) -> Option<Duration> {
         self.inner
-            .link
-            .with_peer(Peer::round_trip)
+            .session
+            .with(|machine| machine.peer().round_trip())
             .map(to_std_duration)
     }
 
     /// How many of our Pings were answered by a Pong.
     pub fn pongs(&self) -> u32 {
-        self.inner.link.with_peer(Peer::pongs)
+        self.inner.session.with(|machine| machine.peer().pongs())
     }
 
     /// Traffic of the protocol with this index in the host's list, in this session.
@@ -179,7 +182,7 @@ impl PeerHandle {
         let inner = &self.inner;
         let address =
             |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
-        let protocols = inner.link.protocols().iter().enumerate();
+        let protocols = inner.session.env.protocols().iter().enumerate();
         let shared = protocols.filter(|(index, _)| self.offset(*index).is_some());
         PeerInfo {
             enr: None,

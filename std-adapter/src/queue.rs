@@ -89,17 +89,6 @@ impl Queue {
         self.wake_receiver();
     }
 
-    /// Wakes the reader, if one waits and there is nothing to read; whether that is so.
-    pub(crate) fn wake_waiting_reader(&self) -> bool {
-        let mut state = self.lock();
-        let reader = match state.messages.is_empty() {
-            true => state.reader.take(),
-            false => None,
-        };
-        drop(state);
-        reader.map(Waker::wake).is_some()
-    }
-
     /// Wakes the receiver when a message was taken, or when it should look again.
     pub(crate) fn wait_for_room(&self, waker: &Waker) {
         self.lock().room = Some(waker.clone());
@@ -128,8 +117,6 @@ pub(crate) struct Queues<O> {
     queues: Arc<[Queue]>,
     memory: Arc<MemoryCap>,
     observer: O,
-    /// Bytes that have arrived and may belong to the open message.
-    arrived: usize,
     /// Bit `i`: subprotocol `i` got a message since its reader was last woken.
     filled: u32,
 }
@@ -140,7 +127,6 @@ impl<O> Queues<O> {
             queues,
             memory,
             observer,
-            arrived: 0,
             filled: 0,
         }
     }
@@ -148,11 +134,6 @@ impl<O> Queues<O> {
     /// What the inboxes of all sessions share.
     pub(crate) fn memory(&self) -> &Arc<MemoryCap> {
         &self.memory
-    }
-
-    /// So many bytes are about to be handled. The message that begins in them need not grow for each part of them.
-    pub(crate) fn on_arrived(&mut self, bytes: usize) {
-        self.arrived = bytes;
     }
 
     /// Wakes the readers of what was committed since the last call: once for many messages.
@@ -227,7 +208,6 @@ impl<O: Observer> Inboxes for Queues<O> {
         if wanted > slot.bytes.len() {
             let grown = wanted
                 .max(slot.filled.saturating_mul(GROWTH))
-                .max(self.arrived)
                 .min(slot.length);
             slot.memory.extend(grown - slot.bytes.len());
             slot.bytes.reserve_exact(grown - slot.bytes.len());

@@ -1,33 +1,36 @@
 //! One session over one transport: handshake, Hello, a thread for each shared subprotocol, and an orderly end.
 
+pub(crate) mod machine;
+
+use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::task::{self, Waker};
 use std::thread::{self, JoinHandle, ScopedJoinHandle};
 use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use devp2p_core::capability::Capability;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::{Hello, NodeId};
-use devp2p_core::peer::{Expected, Peer};
-use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
-use devp2p_core::rlpx::{Entropy, Step};
+use devp2p_core::rlpx::Entropy;
+use devp2p_core::time::PollAt;
 use zeroize::Zeroizing;
 
+use crate::blocking::{Blocking, Env, Machine as _, ReadHalf};
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::host::Host;
-use crate::keccak::{Established, Handshake, ReceiveHalf, TransmitHalf};
-use crate::link::{Link, Sealer};
-use crate::peer::{Inner, PeerHandle};
+use crate::offer::Offer;
+use crate::peer::{HelloText, Inner, PeerHandle};
 use crate::protocol::Protocol;
-use crate::receive::{Frames, Learn};
 use crate::tasks::Tasks;
 use crate::time::to_std_duration;
-use crate::transport::{Half, Source, Transport};
+use crate::timer::{Target, TimerId};
+use crate::transport::{Closer, Half, Transport};
+use machine::{Machine, Traffic};
 
 /// Stack of a thread in which a session opens, in bytes: several times what the handshake takes. Other than the size of other
 /// threads, so that the system gives its pages, once used, to the next handshake instead of to a thread that stays.
@@ -65,18 +68,82 @@ pub struct Report {
 pub struct Session {
     host: Arc<Host>,
     dialled: Option<NodeId>,
-    reader: Box<dyn Source>,
-    link: Arc<Link>,
+    half: Option<Box<ReadHalf>>,
+    inner: Arc<SessionInner>,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
     learn: Option<Box<Learn>>,
+}
+
+/// Makes protocols of a remote's Hello.
+type Learn = dyn FnOnce(&Hello<'_>) -> Vec<Protocol> + Send;
+
+/// A session, as its threads and handles share it.
+pub(crate) type SessionInner = Blocking<Machine, HostEnv>;
+
+/// What a session needs of its host.
+pub(crate) struct HostEnv {
+    pub(crate) host: Arc<Host>,
+    /// What the session offers, once that is decided.
+    offer: Arc<OnceLock<Arc<Offer>>>,
+    timer: OnceLock<TimerId>,
+}
+
+impl HostEnv {
+    /// What the session offers; nothing while that is not decided.
+    pub(crate) fn protocols(&self) -> &[Protocol] {
+        self.offer.get().map_or(&[], |offer| &offer.protocols)
+    }
+}
+
+impl Env for HostEnv {
+    fn now(&self) -> devp2p_core::time::Instant {
+        self.host.clock.now()
+    }
+
+    fn set_timer(&self, at: devp2p_core::time::Instant) {
+        if let Some(timer) = self.timer.get() {
+            self.host.timekeeper.set(timer, PollAt::At(at));
+        }
+    }
+
+    fn wait_for_memory(&self) {
+        if let Some(timer) = self.timer.get() {
+            let waker = Waker::from(Arc::new(MemoryFreed {
+                host: Arc::clone(&self.host),
+                timer: timer.clone(),
+            }));
+            self.host.memory.register(&waker);
+        }
+    }
+}
+
+/// Has a session look again once other sessions gave memory back. Takes no lock of a session, since the one that gives back may
+/// hold one.
+struct MemoryFreed {
+    host: Arc<Host>,
+    timer: TimerId,
+}
+
+impl task::Wake for MemoryFreed {
+    fn wake(self: Arc<Self>) {
+        self.host.timekeeper.set(&self.timer, PollAt::Now);
+    }
+}
+
+impl Target for SessionInner {
+    fn on_timer(&self, now: devp2p_core::time::Instant) -> PollAt {
+        // It sets the timer itself.
+        SessionInner::on_timer(self, now);
+        PollAt::Idle
+    }
 }
 
 impl Session {
     /// A session over `transport` with the node that was dialled. Its deadline for handshake and Hello counts from here.
     ///
     /// # Errors
-    /// If the transport cannot be split.
+    /// If the transport cannot be split, or the system has no randomness.
     pub fn dial<T: Transport>(host: &Arc<Host>, transport: T, remote: NodeId) -> io::Result<Self> {
         Self::new(host, transport, Some(remote))
     }
@@ -84,7 +151,7 @@ impl Session {
     /// A session over `transport` with whoever dialled us. Its deadline for handshake and Hello counts from here.
     ///
     /// # Errors
-    /// If the transport cannot be split.
+    /// If the transport cannot be split, or the system has no randomness.
     pub fn accept<T: Transport>(host: &Arc<Host>, transport: T) -> io::Result<Self> {
         Self::new(host, transport, None)
     }
@@ -95,18 +162,30 @@ impl Session {
         dialled: Option<NodeId>,
     ) -> io::Result<Self> {
         let (local, remote) = (transport.local_addr(), transport.peer_addr());
+        let mut entropy = Zeroizing::new([0; Entropy::LENGTH]);
+        getrandom::fill(&mut *entropy).map_err(|error| io::Error::other(error.to_string()))?;
+        let offer = Arc::new(OnceLock::new());
+        let now = host.clock.now();
+        let machine = Machine::new(
+            host,
+            Arc::clone(&offer),
+            dialled,
+            Entropy::new(&entropy),
+            now,
+        );
         let (reader, writer, closer) = transport.split()?;
-        let deadline = host
-            .clock
-            .now()
-            .saturating_add(host.config.handshake_timeout);
-        let peer = Peer::new(host.config, &host.local(), Expected::Anyone, deadline);
-        let link = Link::new(Arc::clone(host), peer, Box::new(writer), Box::new(closer));
+        let closer: Arc<dyn Closer> = Arc::new(closer);
+        let env = HostEnv {
+            host: Arc::clone(host),
+            offer,
+            timer: OnceLock::new(),
+        };
+        let half = ReadHalf::new(Box::new(Half::new::<T>(reader)), Arc::clone(&closer));
         Ok(Self {
             host: Arc::clone(host),
             dialled,
-            reader: Box::new(Half::new::<T>(reader)),
-            link,
+            half: Some(Box::new(half)),
+            inner: Blocking::new(env, machine, Box::new(writer), closer),
             local,
             remote,
             learn: None,
@@ -129,7 +208,7 @@ impl Session {
 
     /// A way to end the session from elsewhere, also while it opens.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.link))
+        Stopper(Arc::clone(&self.inner))
     }
 
     /// Runs the session to its end, admitting anyone. The calling thread reads while no subprotocol waits for a message.
@@ -148,8 +227,9 @@ impl Session {
     ) -> Report {
         let mut live = Live::default();
         let over = catch_unwind(AssertUnwindSafe(|| {
-            if self.begin(&admit, &mut live, Self::handshake_apart) {
-                self.link.read_to_end();
+            if self.open(&admit, &mut live, Self::handshake_apart) {
+                self.begin(&mut live);
+                self.inner.read_to_end();
             }
         }));
         let ended = self.wind_up(live, over);
@@ -164,53 +244,185 @@ impl Session {
         ended: impl FnOnce(thread::Result<Report>, Option<JoinHandle<()>>) + Send + 'static,
     ) {
         let mut live = Live::default();
-        let begun = catch_unwind(AssertUnwindSafe(|| {
-            self.begin(&admit, &mut live, Self::handshake)
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            self.open(&admit, &mut live, Self::handshake)
         }));
-        if !matches!(begun, Ok(true)) {
-            return ended(self.wind_up(live, begun.map(drop)), None);
+        if !matches!(opened, Ok(true)) {
+            return ended(self.wind_up(live, opened.map(drop)), None);
         }
-        let link = Arc::clone(&self.link);
-        link.at_end(Box::new(move |over, thread| {
+        self.begin(&mut live);
+        let inner = Arc::clone(&self.inner);
+        inner.at_end(Box::new(move |over, thread| {
             ended(self.wind_up(live, over), thread);
         }));
-        link.read_in_background(Duration::ZERO);
+        inner.read_in_background(Duration::ZERO);
     }
 
-    /// From the first byte to where the subprotocols run: whether it came so far. If not, nothing more arrives.
-    fn begin(
+    /// From the first byte to Hello, with blocking reads and writes. Whether the session is active; else it is closed.
+    fn open(
         &mut self,
         admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
         live: &mut Live,
-        handshake: impl FnOnce(&mut Self) -> Option<Box<Established>>,
+        handshake: impl FnOnce(&mut Self, &mut ReadHalf) -> Option<NodeId>,
     ) -> bool {
-        self.link.start_timer();
-        if self.learn.is_none() {
-            self.link.offer(Vec::new());
+        let Some(mut half) = self.half.take() else {
+            return false;
+        };
+        if self.learn.is_some() {
+            self.inner.change(|machine, now| machine.hold_hello(now));
+        } else {
+            self.offer(Vec::new());
         }
-        let Some(established) = handshake(self) else {
+        self.start_timer();
+        let Some(id) = handshake(self, &mut half) else {
             return false;
         };
-        live.id = Some(established.remote);
-        let mut frames = self.open(established, admit, live);
-        let Some(peer) = &live.peer else {
-            frames.discard();
-            return false;
+        live.id = Some(id);
+        let admitted = admit(&self.candidate(id, None));
+        self.inner
+            .change(|machine, now| machine.admit(now, admitted));
+        while self.inner.open(&mut half).is_none() {
+            let (held, active) = self
+                .inner
+                .change(|machine, _| (machine.held_hello(), machine.take_active()));
+            if let Some(hello) = held
+                && let Some(learn) = self.learn.take()
+            {
+                self.offer(Hello::decode(&hello).map_or_else(|_| vec![], |hello| learn(&hello)));
+            }
+            if let Some(hello) = active {
+                let peer = self.peer(id, hello);
+                match admit(&self.candidate(id, Some(peer.clone()))) {
+                    Ok(()) => {
+                        live.peer = Some(peer);
+                        self.half = Some(half);
+                        return true;
+                    }
+                    Err(reason) => self
+                        .inner
+                        .change(|machine, now| machine.reject(now, reason)),
+                }
+            }
+        }
+        false
+    }
+
+    /// The handshake: the identity that it claims, or `None` once the session is closed.
+    fn handshake(&mut self, half: &mut ReadHalf) -> Option<NodeId> {
+        loop {
+            let id = self.inner.change(|machine, _| machine.take_authenticated());
+            if id.is_some() || self.inner.open(half).is_some() {
+                return id;
+            }
+        }
+    }
+
+    /// The same in a thread of its own, whose deep stack goes with it, for a caller that stays as long as the session.
+    fn handshake_apart(&mut self, half: &mut ReadHalf) -> Option<NodeId> {
+        let inner = Arc::clone(&self.inner);
+        let ended = thread::scope(|scope| {
+            let handshake = thread::Builder::new()
+                .name("devp2p-handshake".to_owned())
+                .stack_size(OPENING_STACK)
+                .spawn_scoped(scope, || self.handshake(half));
+            handshake.map(ScopedJoinHandle::join)
+        });
+        match ended {
+            Ok(Ok(id)) => id,
+            // A transport panicked.
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(error) => {
+                log::error!("no thread for a session: {error}");
+                inner.change(|machine, now| machine.handle_end(now, TransportError::Io));
+                None
+            }
+        }
+    }
+
+    fn candidate(&self, id: NodeId, peer: Option<PeerHandle>) -> Candidate {
+        Candidate {
+            id,
+            inbound: self.dialled.is_none(),
+            remote: self.remote,
+            peer,
+        }
+    }
+
+    /// The remote, once its Hello was accepted.
+    fn peer(&self, id: NodeId, hello: HelloText) -> PeerHandle {
+        let protocols = self.inner.env.protocols();
+        let counters: Arc<[Counters]> = protocols.iter().map(|_| Counters::default()).collect();
+        let traffic = Traffic {
+            peer: id,
+            capabilities: protocols.iter().map(Protocol::capability).collect(),
+            counters: Arc::clone(&counters),
         };
+        self.inner.change(|machine, _| machine.set_traffic(traffic));
+        PeerHandle {
+            inner: Arc::new(Inner {
+                session: Arc::clone(&self.inner),
+                id,
+                client_name: hello.client_name,
+                capabilities: hello.capabilities,
+                version: hello.version,
+                inbound: self.dialled.is_none(),
+                local: self.local,
+                remote: self.remote,
+                began: Instant::now(),
+                counters,
+                trusted: AtomicBool::new(false),
+                is_static: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The session is active: its subprotocols run.
+    fn begin(&mut self, live: &mut Live) {
+        let (Some(peer), Some(half)) = (&live.peer, self.half.take()) else {
+            return;
+        };
+        self.host.events.send(|| PeerEvent::Added {
+            peer: peer.id(),
+            client_name: peer.client_name().to_owned(),
+            remote: self.remote,
+            inbound: peer.is_inbound(),
+        });
+        // Quoted: a name may hold line ends.
+        let name = peer.client_name();
+        log::debug!("session with {} ({name:?}) is active", peer.id());
         live.tasks.start(peer);
-        self.link.begin_reading(frames, peer);
-        true
+        self.inner.begin_reading(half);
+    }
+
+    /// Decides what this session offers: the host's protocols and `more`. From here on our Hello can go out.
+    fn offer(&self, more: Vec<Protocol>) {
+        let offer = Offer::new(&self.host, more);
+        self.inner.change(|machine, now| machine.offer(now, offer));
+    }
+
+    /// Registers with the timekeeper; paired with [`stop_timer`](Self::stop_timer).
+    fn start_timer(&self) {
+        let target = Arc::clone(&self.inner) as Arc<dyn Target>;
+        let timer = self.host.timekeeper.register(target);
+        let _ = self.inner.env.timer.set(timer);
+        self.inner.rearm();
+    }
+
+    fn stop_timer(&self) {
+        if let Some(timer) = self.inner.env.timer.get() {
+            self.host.timekeeper.unregister(timer);
+        }
     }
 
     /// The end of the session, after that of what arrives, or after a panic.
     fn wind_up(self, live: Live, over: thread::Result<()>) -> thread::Result<Report> {
-        let link = &self.link;
+        let inner = &self.inner;
         if over.is_err() {
-            link.change(|peer, now| peer.handle_end(now, TransportError::Io));
+            inner.change(|machine, now| machine.handle_end(now, TransportError::Io));
         }
-        let reason = link.wait_closed();
-        link.join_writer();
-        link.stop_timer();
+        let reason = inner.wait_closed();
+        inner.join_writer();
+        self.stop_timer();
         let stuck = live
             .tasks
             .join(to_std_duration(self.host.config.closing_timeout));
@@ -234,144 +446,14 @@ impl Session {
             stuck,
         })
     }
-
-    /// The handshake in a thread of its own, whose deep stack goes with it, for a caller that stays as long as the session.
-    #[inline(never)]
-    fn handshake_apart(&mut self) -> Option<Box<Established>> {
-        let ended = thread::scope(|scope| {
-            let handshake = thread::Builder::new()
-                .name("devp2p-handshake".to_owned())
-                .stack_size(OPENING_STACK)
-                .spawn_scoped(scope, || self.handshake());
-            handshake.map(ScopedJoinHandle::join)
-        });
-        match ended {
-            Ok(Ok(established)) => established,
-            // A transport panicked.
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(error) => {
-                log::error!("no thread for a session: {error}");
-                let end = TransportError::Io;
-                self.link.change(|peer, now| peer.handle_end(now, end));
-                None
-            }
-        }
-    }
-
-    /// The encrypted handshake, with blocking reads; the timer closes the transport when it is too late.
-    fn handshake(&mut self) -> Option<Box<Established>> {
-        let link = Arc::clone(&self.link);
-        let broken = |error| link.change(|peer, now| peer.handle_end(now, error));
-        let mut entropy = Zeroizing::new([0; Entropy::LENGTH]);
-        if let Err(error) = getrandom::fill(&mut *entropy) {
-            log::error!("no randomness from the system: {error}");
-            broken(TransportError::Io);
-            return None;
-        }
-        let entropy = Entropy::new(&entropy);
-        let mut handshake = match self.dialled {
-            Some(remote) => Handshake::initiator_with(remote, entropy),
-            None => Handshake::recipient_with(entropy),
-        };
-        let mut sent = [0; MAX_SENT];
-        let mut received = Vec::with_capacity(MAX_RECEIVED);
-        loop {
-            match handshake.poll(&self.host.key, &mut sent, &received) {
-                Ok(Step::Working) => {}
-                Ok(Step::Send(length)) => {
-                    if link.write_raw(&sent[..length]).is_err() {
-                        broken(TransportError::Io);
-                        return None;
-                    }
-                }
-                Ok(Step::Receive(total)) => {
-                    let from = received.len();
-                    received.resize(total, 0);
-                    if let Err(error) = self.reader.read_exact(&mut received[from..]) {
-                        broken(transport_error(&error));
-                        return None;
-                    }
-                }
-                Ok(Step::Done(established)) => return Some(Box::new(established)),
-                Err(_) => {
-                    broken(TransportError::Handshake);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Admission and Hello: sets the peer if it is active then. Apart from its caller, which stays for the whole session.
-    #[inline(never)]
-    fn open(
-        &mut self,
-        established: Box<Established>,
-        admit: &impl Fn(&Candidate) -> Result<(), DisconnectReason>,
-        live: &mut Live,
-    ) -> Box<Frames> {
-        let link = &self.link;
-        let id = established.remote;
-        let secrets = established.secrets;
-        let keys = Arc::new(secrets.keys);
-        let mut candidate = Candidate {
-            id,
-            inbound: self.dialled.is_none(),
-            remote: self.remote,
-            peer: None,
-        };
-        link.change(|peer, _| peer.expect_identity(Expected::Authenticated(id)));
-        let admitted = admit(&candidate);
-        let transmit = TransmitHalf::new(secrets.egress);
-        link.prepare(Sealer::new(Arc::clone(&keys), transmit), admitted);
-
-        let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
-        let receive = ReceiveHalf::new(secrets.ingress);
-        let mut frames = Box::new(Frames::new(Arc::clone(link), reader, keys, receive));
-        let Some(hello) = frames.receive_hello(self.learn.take()) else {
-            return frames;
-        };
-        let counters = link.protocols().iter().map(|_| Counters::default());
-        let peer = PeerHandle {
-            inner: Arc::new(Inner {
-                link: Arc::clone(link),
-                id,
-                client_name: hello.client_name,
-                capabilities: hello.capabilities,
-                version: hello.version,
-                inbound: candidate.inbound,
-                local: self.local,
-                remote: self.remote,
-                began: Instant::now(),
-                counters: counters.collect(),
-                trusted: AtomicBool::new(false),
-                is_static: AtomicBool::new(false),
-            }),
-        };
-        candidate.peer = Some(peer.clone());
-        if let Err(reason) = admit(&candidate) {
-            link.change(|peer, now| peer.reject(now, reason));
-            return frames;
-        }
-        self.host.events.send(|| PeerEvent::Added {
-            peer: id,
-            client_name: peer.client_name().to_owned(),
-            remote: self.remote,
-            inbound: candidate.inbound,
-        });
-        // Quoted: a name may hold line ends.
-        log::debug!("session with {id} ({:?}) is active", peer.client_name());
-        live.peer = Some(peer);
-        frames
-    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         // Perhaps it never ran. Handles that outlive it must not keep the transport open.
-        self.link
-            .change(|peer, now| peer.handle_end(now, TransportError::Io));
-        self.link.release_writer();
-        drop(self.link.lead.clear());
+        self.inner
+            .change(|machine, now| machine.handle_end(now, TransportError::Io));
+        self.inner.release();
     }
 }
 
@@ -396,7 +478,7 @@ impl std::fmt::Debug for Session {
 
 /// Ends one session, also while it opens.
 #[derive(Clone)]
-pub struct Stopper(Arc<Link>);
+pub struct Stopper(Arc<SessionInner>);
 
 impl Stopper {
     /// Ends the session with this reason, unless it is ending already.
@@ -408,12 +490,5 @@ impl Stopper {
 impl std::fmt::Debug for Stopper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Stopper")
-    }
-}
-
-fn transport_error(error: &io::Error) -> TransportError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => TransportError::EndOfStream,
-        _ => TransportError::Io,
     }
 }

@@ -30,13 +30,13 @@ struct Done {
 impl Tasks {
     /// Starts a thread for each shared subprotocol.
     pub(crate) fn start(&mut self, peer: &PeerHandle) {
-        for (index, protocol) in peer.inner.link.protocols().iter().enumerate() {
+        for (index, protocol) in peer.inner.session.env.protocols().iter().enumerate() {
             if peer.offset(index).is_none() {
                 continue;
             }
             let capability = protocol.capability();
             let run = Arc::clone(&protocol.run);
-            let link = Arc::clone(&peer.inner.link);
+            let session = Arc::clone(&peer.inner.session);
             let done = Arc::clone(&self.done);
             let mut subprotocol = Subprotocol::new(peer.clone(), index, capability);
             let thread = thread::Builder::new()
@@ -48,8 +48,8 @@ impl Tasks {
                         drop((subprotocol, run));
                         result
                     }));
-                    link.close(cause(index, capability, result));
-                    drop(link);
+                    session.close(cause(index, capability, result));
+                    drop(session);
                     let mut subprotocols = done
                         .subprotocols
                         .lock()
@@ -63,7 +63,7 @@ impl Tasks {
                 Err(error) => {
                     log::error!("no thread for {capability}: {error}");
                     let reason = DisconnectReason::SUBPROTOCOL_ERROR;
-                    peer.inner.link.close(CloseReason::ProtocolError {
+                    peer.inner.session.close(CloseReason::ProtocolError {
                         subprotocol: index as u8,
                         reason,
                     });

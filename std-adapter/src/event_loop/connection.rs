@@ -26,7 +26,7 @@ use crate::keccak::{Established, ReceiveHalf, TransmitHalf};
 use crate::peer::HelloText;
 
 /// What a connection tells its driver, each once.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// The remote proved this identity: call [`Connection::admit`].
     Authenticated(NodeId),
     /// Hello was accepted: call [`Connection::reject`], or begin.
@@ -52,6 +52,8 @@ struct Live {
     transmit: TransmitHalf,
     /// Where the first frame is gathered, until it is whole.
     first: Vec<u8>,
+    /// The remote's Hello, while ours is held.
+    held_hello: Option<Vec<u8>>,
     /// The remote's Hello, accepted and not told yet.
     hello: Option<Box<HelloText>>,
     /// Nothing may follow our Disconnect.
@@ -64,11 +66,13 @@ struct Live {
 /// 2. calls [`poll`](Self::poll) until `None` after that, and when [`poll_at`](Self::poll_at) says so;
 /// 3. delivers what is in the inbox;
 /// 4. writes the output to the transport and says so by [`on_taken`](Self::on_taken).
-pub(super) struct Connection {
+pub(crate) struct Connection {
     peer: Peer<MAX_PROTOCOLS>,
     phase: Phase,
-    pub(super) inbox: Inbox,
-    pub(super) output: Output,
+    pub(crate) inbox: Inbox,
+    pub(crate) output: Output,
+    /// Our Hello waits until it is decided what to offer.
+    holds_hello: bool,
     /// The transport takes no more bytes.
     cut: bool,
     was_closed: bool,
@@ -76,7 +80,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// The side that dialled `remote`, or that was dialled.
-    pub(super) fn new(host: &Host, remote: Option<NodeId>, entropy: Entropy, now: Instant) -> Self {
+    pub(crate) fn new(host: &Host, remote: Option<NodeId>, entropy: Entropy, now: Instant) -> Self {
         let deadline = now.saturating_add(host.config.handshake_timeout);
         let peer = Peer::new(host.config, &host.local(), Expected::Anyone, deadline);
         Self {
@@ -84,27 +88,71 @@ impl Connection {
             phase: Phase::Handshake(Box::new(Shaking::new(remote, entropy))),
             inbox: Inbox::new(host.protocols.len()),
             output: Output::default(),
+            holds_hello: false,
             cut: false,
             was_closed: false,
         }
     }
 
-    pub(super) fn peer(&self) -> &Peer<MAX_PROTOCOLS> {
+    /// Our Hello, and the answer to the remote's, wait for [`offer`](Self::offer).
+    pub(crate) fn hold_hello(&mut self) {
+        self.holds_hello = true;
+    }
+
+    /// The remote's Hello, if it came while ours is held.
+    pub(crate) fn held_hello(&self) -> Option<&[u8]> {
+        match &self.phase {
+            Phase::Live(live) => live.held_hello.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// It is decided what to offer: what the tools say.
+    pub(crate) fn offer(&mut self, now: Instant, tools: &Tools) {
+        self.holds_hello = false;
+        if let Phase::Live(live) = &mut self.phase
+            && let Some(payload) = live.held_hello.take()
+        {
+            self.handle_hello(now, &payload, tools);
+        }
+    }
+
+    fn handle_hello(&mut self, now: Instant, payload: &[u8], tools: &Tools) {
+        self.peer.handle_hello(now, &tools.local(), payload);
+        if self.peer.state() == State::Active
+            && let Phase::Live(live) = &mut self.phase
+        {
+            live.hello = Some(Box::new(HelloText::read(payload)));
+            live.receive.set_compressed(self.peer.decompresses());
+        }
+    }
+
+    /// Whether the transport takes no more bytes.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Whether our Hello must wait. A Disconnect in its place need not.
+    fn must_hold(&self) -> bool {
+        self.holds_hello && !self.peer.is_closing()
+    }
+
+    pub(crate) fn peer(&self) -> &Peer<MAX_PROTOCOLS> {
         &self.peer
     }
 
-    pub(super) fn close_reason(&self) -> Option<CloseReason> {
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
         self.peer.close_reason()
     }
 
-    pub(super) fn request_ping(&mut self) {
+    pub(crate) fn request_ping(&mut self) {
         self.peer.request_ping();
     }
 
     // ---- What comes in ----
 
     /// Whether bytes would be consumed now.
-    pub(super) fn wants_input(&mut self, tools: &mut Tools) -> bool {
+    pub(crate) fn wants_input(&mut self, tools: &mut Tools) -> bool {
         if self.peer.is_closing() {
             return true;
         }
@@ -114,6 +162,7 @@ impl Connection {
             Phase::Handshake(shaking) => shaking.wants_input(),
             Phase::Live(live) => {
                 live.hello.is_none()
+                    && live.held_hello.is_none()
                     && (!live.receive.is_held()
                         || live
                             .receive
@@ -124,7 +173,7 @@ impl Connection {
 
     /// Takes bytes, decrypting them in place; returns how many were consumed. Pass none to have a message opened that
     /// waited for room.
-    pub(super) fn handle_input(
+    pub(crate) fn handle_input(
         &mut self,
         now: Instant,
         bytes: &mut [u8],
@@ -181,11 +230,17 @@ impl Connection {
         match first {
             First::NeedInput => return n,
             First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
-                self.peer.handle_hello(now, &tools.host.local(), payload);
-                if self.peer.state() == State::Active {
-                    live.hello = Some(Box::new(HelloText::read(payload)));
-                    live.receive.set_compressed(self.peer.decompresses());
+                let payload = payload.to_vec();
+                live.first = Vec::new();
+                match self.holds_hello {
+                    true => live.held_hello = Some(payload),
+                    false => self.handle_hello(now, &payload, tools),
                 }
+                let Phase::Live(live) = &mut self.phase else {
+                    return n;
+                };
+                self.peer.on_receive(now, live.receive.take_received());
+                return n;
             }
             First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
                 let message = BaseMessage::Disconnect(disconnect::decode(payload));
@@ -201,18 +256,18 @@ impl Connection {
     }
 
     /// Whether a message waits for room in its inbox.
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         !self.peer.is_closing()
             && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
     }
 
     /// Nothing more arrives, or the transport broke.
-    pub(super) fn handle_end(&mut self, now: Instant, error: TransportError) {
+    pub(crate) fn handle_end(&mut self, now: Instant, error: TransportError) {
         self.peer.handle_end(now, error);
     }
 
     /// The transport takes no more bytes. What has arrived may tell why (a Disconnect, say): read that first.
-    pub(super) fn cut_output(&mut self) {
+    pub(crate) fn cut_output(&mut self) {
         self.cut = true;
         self.output.clear();
     }
@@ -220,7 +275,7 @@ impl Connection {
     // ---- Admission and the end ----
 
     /// The keys are there: our Hello goes out, or in its place why the remote is not admitted.
-    pub(super) fn admit(&mut self, now: Instant, admitted: Result<(), DisconnectReason>) {
+    pub(crate) fn admit(&mut self, now: Instant, admitted: Result<(), DisconnectReason>) {
         let phase = std::mem::replace(&mut self.phase, Phase::Dead);
         let Phase::Authenticated(established) = phase else {
             self.phase = phase;
@@ -233,6 +288,7 @@ impl Connection {
             transmit: TransmitHalf::new(secrets.egress),
             keys: secrets.keys,
             first: Vec::new(),
+            held_hello: None,
             hello: None,
             finished: false,
         }));
@@ -242,19 +298,19 @@ impl Connection {
     }
 
     /// Turns the remote away after its Hello.
-    pub(super) fn reject(&mut self, now: Instant, reason: DisconnectReason) {
+    pub(crate) fn reject(&mut self, now: Instant, reason: DisconnectReason) {
         self.peer.reject(now, reason);
     }
 
     /// Closes the session for `cause`, unless it is closing already.
-    pub(super) fn close(&mut self, now: Instant, cause: CloseReason) {
+    pub(crate) fn close(&mut self, now: Instant, cause: CloseReason) {
         self.peer.close(now, cause);
     }
 
     // ---- Progress ----
 
     /// Does what is due. Work is bounded by one step of the handshake, which is at most one point multiplication.
-    pub(super) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
+    pub(crate) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
         let authenticated = self.step_handshake(now, tools);
         self.peer.handle_timeout(now);
         self.seal_control(now, tools);
@@ -330,7 +386,11 @@ impl Connection {
     }
 
     fn seal_control(&mut self, now: Instant, tools: &mut Tools) {
-        while !self.cut && self.peer.wants_to_send() && self.has_room_for_control(tools) {
+        while !self.cut
+            && self.peer.wants_to_send()
+            && self.has_room_for_control(tools)
+            && !self.must_hold()
+        {
             let Phase::Live(live) = &mut self.phase else {
                 return;
             };
@@ -349,11 +409,7 @@ impl Connection {
             buffer[start + HEADER_LENGTH..at].copy_from_slice(&code[..code_length]);
             // Its length was checked when the host was built.
             let length = control
-                .encode(
-                    &tools.host.local(),
-                    self.peer.compresses(),
-                    &mut buffer[at..],
-                )
+                .encode(&tools.local(), self.peer.compresses(), &mut buffer[at..])
                 .unwrap_or(0);
             live.finished |= matches!(control, Control::Disconnect(_));
             let sealed = seal(live, buffer, start, code_length + length);
@@ -362,15 +418,17 @@ impl Connection {
     }
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
-    pub(super) fn poll_at(&self, tools: &Tools) -> PollAt {
+    pub(crate) fn poll_at(&self, tools: &Tools) -> PollAt {
         let closing = self.peer.is_closing();
         let computes = match &self.phase {
             Phase::Handshake(shaking) => shaking.computes() && !closing,
             Phase::Live(live) => live.hello.is_some() && !closing,
             _ => false,
         };
-        let sends =
-            self.can_send() && self.peer.wants_to_send() && self.has_room_for_control(tools);
+        let sends = self.can_send()
+            && self.peer.wants_to_send()
+            && self.has_room_for_control(tools)
+            && !self.must_hold();
         let untold = match self.peer.state() {
             State::Closed => !self.was_closed,
             State::Closing => !self.can_send() || self.peer.may_half_close(),
@@ -384,7 +442,7 @@ impl Connection {
     }
 
     /// The transport took `n` bytes of the output.
-    pub(super) fn on_taken(&mut self, now: Instant, n: usize) {
+    pub(crate) fn on_taken(&mut self, now: Instant, n: usize) {
         self.output.consume(n);
         self.peer.on_taken(now, n);
     }
@@ -404,18 +462,24 @@ fn filling<'a, O: Observer>(
     tools: &'a mut Tools,
     observer: O,
 ) -> Filling<'a, O> {
-    let Tools { host, pool, .. } = tools;
+    let Tools {
+        host, pool, offer, ..
+    } = tools;
+    let protocols = match offer {
+        None => host.local().protocols,
+        Some(offer) => &offer.registered,
+    };
     Filling {
         inbox,
         pool,
-        protocols: host.local().protocols,
+        protocols,
         memory: &host.memory,
         observer,
     }
 }
 
 /// Nobody is told.
-pub(super) struct Untold;
+pub(crate) struct Untold;
 
 impl Observer for Untold {
     fn received(&self, _subprotocol: usize, _meta: &devp2p_core::inbox::Meta) {}

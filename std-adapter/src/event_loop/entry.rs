@@ -336,11 +336,11 @@ impl Entry {
         common: &Common,
     ) -> Result<(), DisconnectReason> {
         let peer = self.open.connection.peer();
-        let Some(remote) = peer.remote() else {
+        let (Some(remote), Some(lane)) = (peer.remote(), &tools.lane) else {
             return Err(DisconnectReason::PROTOCOL_ERROR);
         };
         let begun = Begun {
-            lane: Arc::clone(&tools.lane),
+            lane: Arc::clone(lane),
             ticket: self.ticket,
             id: remote.id,
             hello,

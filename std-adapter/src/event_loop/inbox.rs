@@ -11,7 +11,7 @@ use crate::memory::{MemoryCap, Reservation};
 
 /// Buffers of messages, lent to sessions one after the other, so that a session without a message has none.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Vec<Vec<u8>>);
+pub(crate) struct Pool(Vec<Vec<u8>>);
 
 impl Pool {
     /// Buffers that are kept, and the largest of them.
@@ -32,11 +32,11 @@ impl Pool {
 
 /// A message that arrived.
 #[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) subprotocol: usize,
-    pub(super) meta: Meta,
+pub(crate) struct Arrived {
+    pub(crate) subprotocol: usize,
+    pub(crate) meta: Meta,
     /// Of which the first `meta.length` are the payload; `None` if it was too large.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Vec<u8>>,
     /// Held for its lifetime.
     _memory: Reservation,
 }
@@ -50,14 +50,18 @@ struct Lane {
     count: usize,
     bytes: usize,
     paused: bool,
+    /// Nobody reads any more: what comes is thrown away.
+    abandoned: bool,
 }
 
 /// What waits in one session.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     /// In the order of their arrival.
     ready: VecDeque<Arrived>,
     lanes: Box<[Lane]>,
+    /// Each subprotocol takes its messages itself; else they are delivered in the order of their arrival.
+    by_lane: bool,
 }
 
 impl Inbox {
@@ -65,7 +69,41 @@ impl Inbox {
         Self {
             ready: VecDeque::new(),
             lanes: (0..protocols).map(|_| Lane::default()).collect(),
+            by_lane: false,
         }
+    }
+
+    /// An inbox whose messages are taken by [`pop`](Self::pop).
+    pub(crate) fn by_subprotocol(protocols: usize) -> Self {
+        Self {
+            by_lane: true,
+            ..Self::new(protocols)
+        }
+    }
+
+    /// The next message of a subprotocol.
+    pub(crate) fn pop(&mut self, subprotocol: usize) -> Option<Arrived> {
+        let lane = self.lanes.get_mut(subprotocol)?;
+        let message = lane.waiting.pop_front()?;
+        lane.count -= 1;
+        lane.bytes -= message.bytes.as_ref().map_or(0, |_| message.length());
+        Some(message)
+    }
+
+    /// Whether a message waits for a subprotocol.
+    pub(crate) fn has_message(&self, subprotocol: usize) -> bool {
+        let lane = self.lanes.get(subprotocol);
+        lane.is_some_and(|lane| !lane.waiting.is_empty())
+    }
+
+    /// Nobody reads this subprotocol any more: gives back the memory of what waits.
+    pub(crate) fn abandon(&mut self, subprotocol: usize) -> VecDeque<Arrived> {
+        let Some(lane) = self.lanes.get_mut(subprotocol) else {
+            return VecDeque::new();
+        };
+        lane.abandoned = true;
+        (lane.count, lane.bytes) = (0, 0);
+        std::mem::take(&mut lane.waiting)
     }
 
     /// The next message that can be delivered.
@@ -138,7 +176,7 @@ pub(super) struct OpenSlot {
 }
 
 /// Told of each message that was committed or dropped.
-pub(super) trait Observer {
+pub(crate) trait Observer {
     fn received(&self, subprotocol: usize, meta: &Meta);
     fn dropped(&self, subprotocol: usize);
 }
@@ -212,15 +250,22 @@ impl<O: Observer> Inboxes for Filling<'_, O> {
             return;
         };
         debug_assert!(slot.oversize || slot.filled == meta.length as usize);
+        self.observer.received(slot.subprotocol, &meta);
+        if lane.abandoned {
+            return;
+        }
         lane.count += 1;
         lane.bytes += if slot.oversize { 0 } else { slot.filled };
-        self.observer.received(slot.subprotocol, &meta);
-        self.inbox.ready.push_back(Arrived {
+        let message = Arrived {
             subprotocol: slot.subprotocol,
             meta,
             bytes: (!slot.oversize).then_some(slot.bytes),
             _memory: slot.memory,
-        });
+        };
+        match self.inbox.by_lane {
+            true => lane.waiting.push_back(message),
+            false => self.inbox.ready.push_back(message),
+        }
     }
 
     fn abort(&mut self, slot: OpenSlot) {

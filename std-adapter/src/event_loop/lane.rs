@@ -36,7 +36,7 @@ struct Commands {
 }
 
 /// One loop, as other threads see it.
-pub(super) struct Lane {
+pub(crate) struct Lane {
     commands: Mutex<Commands>,
     waker: Waker,
     /// Connections that are or will be driven by this loop.

@@ -3,17 +3,47 @@
 /// Room that is kept for the next session; a larger buffer is given back.
 const KEPT: usize = 256 * 1024;
 
+/// Room that a session with a buffer of its own keeps while it is idle.
+const KEPT_IDLE: usize = 4 * 1024;
+
 /// Bytes that wait, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     bytes: Vec<u8>,
     taken: usize,
+    /// Bytes that a thread has taken and the wire has not.
+    in_flight: usize,
 }
 
 impl Output {
     /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.taken + self.in_flight
+    }
+
+    /// Whether bytes wait that nobody has taken.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.taken < self.bytes.len()
+    }
+
+    /// Exchanges the bytes that wait for an empty buffer. They count as waiting until they are [consumed](Self::consume).
+    pub(crate) fn take(&mut self, buffer: &mut Vec<u8>) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.in_flight += self.bytes.len();
+        buffer.clear();
+        std::mem::swap(&mut self.bytes, buffer);
+    }
+
+    /// Gives back room that a burst took.
+    pub(crate) fn shrink(&mut self) {
+        if !self.has_unsent() {
+            self.bytes.clear();
+            self.taken = 0;
+            self.bytes.shrink_to(KEPT_IDLE);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -22,7 +52,7 @@ impl Output {
 
     /// Bytes that wait among the first `end` of the buffer.
     pub(super) fn waiting_before(&self, end: usize) -> usize {
-        end.saturating_sub(self.taken)
+        end.saturating_sub(self.taken) + self.in_flight
     }
 
     pub(super) fn readable(&self) -> &[u8] {
@@ -31,8 +61,14 @@ impl Output {
 
     /// The wire took `n` bytes.
     pub(super) fn consume(&mut self, n: usize) {
-        self.taken += n.min(self.len());
-        if self.is_empty() {
+        let in_flight = n.min(self.in_flight);
+        self.in_flight -= in_flight;
+        let n = n - in_flight;
+        if n == 0 {
+            return;
+        }
+        self.taken += n.min(self.bytes.len() - self.taken);
+        if !self.has_unsent() {
             self.bytes.clear();
             self.taken = 0;
         } else if self.taken > self.bytes.len() / 2 {

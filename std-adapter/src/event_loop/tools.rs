@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use devp2p_core::config::Local;
+
 use super::inbox::Pool;
 use super::lane::Lane;
 use crate::host::Host;
+use crate::offer::Offer;
 
 /// Bytes read from a socket at a time.
 const READ_BUFFER: usize = 64 * 1024;
@@ -12,37 +15,51 @@ const READ_BUFFER: usize = 64 * 1024;
 /// Room that is kept for joining slices.
 const KEPT: usize = 64 * 1024;
 
-pub(super) struct Tools {
-    pub(super) host: Arc<Host>,
-    /// The loop's own.
-    pub(super) lane: Arc<Lane>,
+pub(crate) struct Tools {
+    pub(crate) host: Arc<Host>,
+    /// The loop's own, if a loop drives the session.
+    pub(crate) lane: Option<Arc<Lane>>,
+    pub(crate) read: Vec<u8>,
+    /// What the session offers, if that is more than the host registers.
+    pub(crate) offer: Option<Arc<Offer>>,
     /// Sealed bytes that may wait for the wire before writers are told to wait. An empty output takes any frame.
-    pub(super) output_limit: usize,
-    pub(super) read: Vec<u8>,
-    pub(super) pool: Pool,
+    pub(crate) output_limit: usize,
+    pub(crate) pool: Pool,
     /// An output buffer, for the next session that has something to send.
-    pub(super) spare: Option<Vec<u8>>,
-    encoder: snap::raw::Encoder,
+    pub(crate) spare: Option<Vec<u8>>,
+    encoder: Box<snap::raw::Encoder>,
     /// Slices joined, for the compressor.
     joined: Vec<u8>,
 }
 
 impl Tools {
-    pub(super) fn new(host: Arc<Host>, lane: Arc<Lane>, output_limit: usize) -> Self {
+    pub(crate) fn new(host: Arc<Host>, lane: Option<Arc<Lane>>, output_limit: usize) -> Self {
         Self {
             host,
+            read: vec![0; if lane.is_some() { READ_BUFFER } else { 0 }],
             lane,
+            offer: None,
             output_limit,
-            read: vec![0; READ_BUFFER],
             pool: Pool::default(),
             spare: None,
-            encoder: snap::raw::Encoder::new(),
+            encoder: Box::new(snap::raw::Encoder::new()),
             joined: Vec::new(),
         }
     }
 
+    /// What this side says of itself.
+    pub(crate) fn local(&self) -> Local<'_> {
+        match &self.offer {
+            None => self.host.local(),
+            Some(offer) => Local {
+                protocols: &offer.registered,
+                ..self.host.local()
+            },
+        }
+    }
+
     /// Appends `payload`, at most 16 777 215 bytes, to `frame`, compressed.
-    pub(super) fn compress(&mut self, payload: &[&[u8]], frame: &mut Vec<u8>) {
+    pub(crate) fn compress(&mut self, payload: &[&[u8]], frame: &mut Vec<u8>) {
         let whole = match payload {
             [] => &[][..],
             [one] => one,

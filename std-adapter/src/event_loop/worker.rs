@@ -59,7 +59,7 @@ impl Worker {
         Self {
             poll,
             memory_waker: Waker::from(Arc::clone(&lane)),
-            tools: Tools::new(host, Arc::clone(&lane), common.output_limit),
+            tools: Tools::new(host, Some(Arc::clone(&lane)), common.output_limit),
             common,
             lane,
             slots: Slots::default(),

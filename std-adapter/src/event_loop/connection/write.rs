@@ -8,18 +8,12 @@ use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 use devp2p_core::time::Instant;
 
 use super::{Connection, Phase, seal};
+use crate::blocking::Written;
 use crate::event_loop::tools::Tools;
-
-/// What a write put on the wire, in bytes of payload.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::event_loop) struct Written {
-    pub(in crate::event_loop) length: u32,
-    pub(in crate::event_loop) wire_length: u32,
-}
 
 impl Connection {
     /// Writes one message, or says why not.
-    pub(in crate::event_loop) fn try_write(
+    pub(crate) fn try_write(
         &mut self,
         now: Instant,
         tools: &mut Tools,

@@ -1,0 +1,263 @@
+//! The RLPx session machine, as threads drive it.
+
+use std::sync::{Arc, OnceLock};
+
+use devp2p_core::capability::Capability;
+use devp2p_core::code::LocalCode;
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::hello::NodeId;
+use devp2p_core::inbox::Meta;
+use devp2p_core::peer::Peer;
+use devp2p_core::rlpx::Entropy;
+use devp2p_core::time::{Duration, Instant, PollAt};
+
+use crate::blocking::{self, Event, Written};
+use crate::counters::Counters;
+use crate::event_loop::connection::{self, Connection, Untold};
+use crate::event_loop::inbox::{Arrived, Inbox, Observer};
+use crate::event_loop::tools::Tools;
+use crate::events::PeerEvent;
+use crate::host::{Host, MAX_PROTOCOLS};
+use crate::offer::Offer;
+use crate::output::Output;
+use crate::peer::HelloText;
+
+/// Sealed bytes that may wait for the wire before writers wait. An empty output takes any frame.
+const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
+const HELLO_WAIT: Duration = Duration::from_secs(2);
+
+pub(crate) struct Machine {
+    connection: Connection,
+    tools: Tools,
+    /// What the session offers, once that is decided.
+    offer: Arc<OnceLock<Arc<Offer>>>,
+    /// Until then our Hello waits for the remote's.
+    hello_at: Instant,
+    /// Whom messages are counted for, once the session is active.
+    traffic: Option<Traffic>,
+    /// For the thread that opens the session.
+    authenticated: Option<NodeId>,
+    active: Option<HelloText>,
+}
+
+/// Counts messages and tells subscribers of them.
+pub(crate) struct Traffic {
+    pub(crate) peer: NodeId,
+    pub(crate) capabilities: Box<[Capability]>,
+    /// Of the session.
+    pub(crate) counters: Arc<[Counters]>,
+}
+
+struct Told<'a>(&'a Traffic, &'a Host);
+
+impl Observer for Told<'_> {
+    fn received(&self, subprotocol: usize, meta: &Meta) {
+        let Self(traffic, host) = self;
+        for counters in [&traffic.counters[..], &host.counters[..]] {
+            if let Some(counters) = counters.get(subprotocol) {
+                counters.received(meta.length, meta.wire_length);
+            }
+        }
+        if let Some(&capability) = traffic.capabilities.get(subprotocol) {
+            host.events.send_message(|| PeerEvent::MessageReceived {
+                peer: traffic.peer,
+                capability,
+                code: meta.code,
+                length: meta.length,
+            });
+        }
+    }
+
+    fn dropped(&self, subprotocol: usize) {
+        let Self(traffic, host) = self;
+        for counters in [&traffic.counters[..], &host.counters[..]] {
+            if let Some(counters) = counters.get(subprotocol) {
+                counters.dropped();
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// The side that dialled `remote`, or that was dialled.
+    pub(crate) fn new(
+        host: &Arc<Host>,
+        offer: Arc<OnceLock<Arc<Offer>>>,
+        remote: Option<NodeId>,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Self {
+        Self {
+            connection: Connection::new(host, remote, entropy, now),
+            tools: Tools::new(Arc::clone(host), None, OUTPUT_LIMIT),
+            offer,
+            hello_at: Instant::MAX,
+            traffic: None,
+            authenticated: None,
+            active: None,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> &Peer<MAX_PROTOCOLS> {
+        self.connection.peer()
+    }
+
+    pub(crate) fn request_ping(&mut self) {
+        self.connection.request_ping();
+    }
+
+    /// Nobody reads this subprotocol any more: gives back what waits for it.
+    pub(crate) fn abandon(&mut self, subprotocol: usize) -> impl Sized + use<> {
+        self.connection.inbox.abandon(subprotocol)
+    }
+
+    // ---- Opening ----
+
+    /// Our Hello waits for [`offer`](Self::offer), at most [`HELLO_WAIT`].
+    pub(crate) fn hold_hello(&mut self, now: Instant) {
+        self.hello_at = now.saturating_add(HELLO_WAIT);
+        self.connection.hold_hello();
+    }
+
+    /// The remote's Hello, if it came while ours is held.
+    pub(crate) fn held_hello(&self) -> Option<Vec<u8>> {
+        self.connection.held_hello().map(<[u8]>::to_vec)
+    }
+
+    /// It is decided what this session offers; the first call counts.
+    pub(crate) fn offer(&mut self, now: Instant, offer: Offer) {
+        let offer = Arc::new(offer);
+        if self.offer.set(Arc::clone(&offer)).is_err() {
+            return;
+        }
+        self.hello_at = Instant::MAX;
+        self.connection.inbox = Inbox::by_subprotocol(offer.registered.len());
+        self.tools.offer = Some(offer);
+        self.connection.offer(now, &self.tools);
+    }
+
+    /// The identity that the handshake claims, once.
+    pub(crate) fn take_authenticated(&mut self) -> Option<NodeId> {
+        self.authenticated.take()
+    }
+
+    /// The remote's Hello, once it was accepted, once.
+    pub(crate) fn take_active(&mut self) -> Option<HelloText> {
+        self.active.take()
+    }
+
+    pub(crate) fn admit(&mut self, now: Instant, admitted: Result<(), DisconnectReason>) {
+        self.connection.admit(now, admitted);
+    }
+
+    pub(crate) fn reject(&mut self, now: Instant, reason: DisconnectReason) {
+        self.connection.reject(now, reason);
+    }
+
+    /// From here on messages are counted.
+    pub(crate) fn set_traffic(&mut self, traffic: Traffic) {
+        self.traffic = Some(traffic);
+    }
+}
+
+impl blocking::Machine for Machine {
+    type Message = Arrived;
+    type Payload<'a> = &'a [&'a [u8]];
+
+    fn close_reason(&self) -> Option<CloseReason> {
+        self.connection.close_reason()
+    }
+
+    fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
+        let host = Arc::clone(&self.tools.host);
+        match &self.traffic {
+            Some(traffic) => {
+                let told = Told(traffic, &host);
+                self.connection
+                    .handle_input(now, bytes, &mut self.tools, told)
+            }
+            None => self
+                .connection
+                .handle_input(now, bytes, &mut self.tools, Untold),
+        }
+    }
+
+    fn wants_input(&mut self) -> bool {
+        self.connection.wants_input(&mut self.tools)
+    }
+
+    fn is_held(&self) -> bool {
+        self.connection.is_held()
+    }
+
+    fn handle_end(&mut self, now: Instant, error: TransportError) {
+        self.connection.handle_end(now, error);
+    }
+
+    fn poll(&mut self, now: Instant) -> Option<Event> {
+        if self.hello_at <= now {
+            self.offer(now, Offer::new(&self.tools.host, Vec::new()));
+        }
+        loop {
+            match self.connection.poll(now, &mut self.tools) {
+                Some(connection::Event::Authenticated(id)) => self.authenticated = Some(id),
+                Some(connection::Event::Active(hello)) => self.active = Some(hello),
+                Some(connection::Event::HalfClose) => return Some(Event::HalfClose),
+                Some(connection::Event::Closed(reason)) => return Some(Event::Closed(reason)),
+                // A step of the handshake was done, and there is another one.
+                None if self.connection.poll_at(&self.tools) == PollAt::Now => {}
+                None => return None,
+            }
+        }
+    }
+
+    fn poll_at(&mut self) -> PollAt {
+        let hello_at = PollAt::At(self.hello_at);
+        match self.hello_at {
+            Instant::MAX => self.connection.poll_at(&self.tools),
+            _ => self.connection.poll_at(&self.tools).min(hello_at),
+        }
+    }
+
+    fn close(&mut self, now: Instant, reason: CloseReason) {
+        self.connection.close(now, reason);
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<Written, WriteError> {
+        self.connection
+            .try_write(now, &mut self.tools, subprotocol, code, payload)
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.connection.output
+    }
+
+    fn on_taken(&mut self, now: Instant, bytes: usize) {
+        self.connection.on_taken(now, bytes);
+    }
+
+    fn cut_output(&mut self) {
+        self.connection.cut_output();
+    }
+
+    fn is_cut(&self) -> bool {
+        self.connection.is_cut()
+    }
+
+    fn has_message(&self, subprotocol: usize) -> bool {
+        self.connection.inbox.has_message(subprotocol)
+    }
+
+    fn pop(&mut self, subprotocol: usize) -> Option<Arrived> {
+        self.connection.inbox.pop(subprotocol)
+    }
+}
