@@ -61,7 +61,6 @@ mod lateness;
 mod node;
 mod open;
 mod output;
-mod shaking;
 mod slots;
 mod tools;
 mod worker;

@@ -1,12 +1,13 @@
 //! The session machine: every decision of a session over bytes, without its memory.
 
+use core::num::NonZeroU16;
 use core::task::{Context, Poll, Waker};
 
 use crate::config::{Config, Local};
 use crate::disconnect::DisconnectReason;
 use crate::error::{CloseReason, TransportError};
 use crate::lifecycle::State;
-use crate::output::{Output, Room};
+use crate::output::Room;
 use crate::peer::{Expected, Peer};
 use crate::rlpx::receive::ReceiveHalf;
 use crate::rlpx::transmit::{HEADER_LENGTH, TransmitHalf};
@@ -38,6 +39,8 @@ pub struct Connection<Slot, const N: usize = 4, S: Sponge = Keccak256> {
     pub(super) is_cut: bool,
     /// Our Hello waits until the driver knows what to offer.
     pub(super) defers_hello: bool,
+    /// The remote's Hello is kept for the driver: bytes of its message, the code included.
+    pub(super) kept_hello: Option<NonZeroU16>,
 }
 
 #[derive(Debug)]
@@ -59,8 +62,6 @@ pub(super) struct Live<Slot, S: Sponge> {
     pub(super) keys: FrameKeys,
     pub(super) receive: ReceiveHalf<Slot, S>,
     pub(super) transmit: TransmitHalf<S>,
-    /// The remote's Hello is kept for the driver: bytes of its payload.
-    pub(super) hello: Option<u16>,
 }
 
 impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
@@ -94,6 +95,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             was_closed: true,
             is_cut: false,
             defers_hello: false,
+            kept_hello: None,
         }
     }
 
@@ -120,6 +122,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         self.was_active = false;
         self.was_closed = false;
         self.is_cut = false;
+        self.kept_hello = None;
     }
 
     // ---- Admission and the end ----
@@ -139,7 +142,6 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
                 receive: ReceiveHalf::new(secrets.ingress),
                 transmit: TransmitHalf::new(secrets.egress),
                 keys: secrets.keys,
-                hello: None,
             });
         }
     }
@@ -168,11 +170,10 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         self.peer.on_taken(now, n);
     }
 
-    /// The transport takes no more bytes; those that wait are forgotten. What has arrived may tell why (a Disconnect, say):
-    /// read that before [`handle_end`](Self::handle_end).
-    pub fn cut_output<O: Output>(&mut self, output: &mut O) {
+    /// The transport takes no more bytes: the driver forgets those that wait. What has arrived may tell why (a Disconnect,
+    /// say): read that before [`handle_end`](Self::handle_end).
+    pub fn cut_output(&mut self) {
         self.is_cut = true;
-        output.clear();
     }
 
     /// Whether there are keys to seal with, and a transport that takes bytes.

@@ -1,5 +1,7 @@
 //! What comes in: bytes of the handshake, of the first frame, of every other frame, and the end.
 
+use core::num::NonZeroU16;
+
 use super::buffers::Buffers;
 use super::connection::{Connection, Live, Phase};
 use crate::code::WireCode;
@@ -61,7 +63,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         let mut consumed = 0;
         while (consumed < bytes.len() || live.receive.is_held())
             && !self.peer.is_closing()
-            && !(B::KEEPS_HELLO && live.hello.is_some())
+            && !(B::KEEPS_HELLO && self.kept_hello.is_some())
         {
             let Some(rest) = bytes.get_mut(consumed..) else {
                 break;
@@ -73,7 +75,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
                     First::NeedInput => {}
                     First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
                         if B::KEEPS_HELLO {
-                            live.hello = Some(payload.len() as u16);
+                            self.kept_hello = NonZeroU16::new(payload.len() as u16 + 1);
                         } else {
                             self.is_active = accept(&mut self.peer, live, now, local, payload);
                         }
@@ -109,10 +111,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
 
     /// The remote's Hello, if it waits to be judged ([`Buffers::KEEPS_HELLO`]): the bytes of its payload.
     pub fn kept_hello<'b, B: Buffers<Slot = Slot>>(&self, buffers: &'b mut B) -> Option<&'b [u8]> {
-        let Phase::Live(live) = &self.phase else {
-            return None;
-        };
-        kept(live.hello?, buffers)
+        kept(self.kept_hello?, buffers)
     }
 
     /// Judges the Hello that was kept: the session is active then, or closing. Does nothing if there is none.
@@ -122,10 +121,9 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         local: &Local<'_>,
         buffers: &mut B,
     ) {
-        let Phase::Live(live) = &mut self.phase else {
-            return;
-        };
-        if let Some(length) = live.hello.take() {
+        if let Phase::Live(live) = &mut self.phase
+            && let Some(length) = self.kept_hello.take()
+        {
             let payload = kept(length, buffers).unwrap_or_default();
             self.is_active = accept(&mut self.peer, live, now, local, payload);
         }
@@ -164,7 +162,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
                 gathered, wanted, ..
             } => gathered < wanted,
             Phase::Live(live) => {
-                !(B::KEEPS_HELLO && live.hello.is_some())
+                !(B::KEEPS_HELLO && self.kept_hello.is_some())
                     && (!live.receive.is_held() || live.receive.could_open(buffers.inboxes()))
             }
         }
@@ -177,9 +175,9 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
 }
 
 /// The payload of the Hello that was kept. Its code, the zero, takes one byte.
-fn kept<B: Buffers>(length: u16, buffers: &mut B) -> Option<&[u8]> {
+fn kept<B: Buffers>(length: NonZeroU16, buffers: &mut B) -> Option<&[u8]> {
     let (_, gathered) = buffers.handshake();
-    gathered.get(1..1 + usize::from(length))
+    gathered.get(1..usize::from(length.get()))
 }
 
 /// Judges the remote's Hello; whether the session is active with it.

@@ -1,28 +1,23 @@
-//! One session over bytes: what arrives and what goes out, without a socket, a clock or a handler.
-//!
-//! As the core's `Session`, but its inboxes and its output grow and are given back, so that an idle session is small.
+//! One session over bytes, without a socket, a clock or a handler: the core's session machine over memory that grows and is
+//! given back, so that an idle session is small.
 
-mod write;
-
-use devp2p_core::code::WireCode;
-use devp2p_core::control::{CONTROL_LENGTH, Control};
-use devp2p_core::disconnect::{self, DisconnectReason};
-use devp2p_core::error::{CloseReason, TransportError, Violation};
-use devp2p_core::hello::{MAX_HELLO_LENGTH, NodeId};
-use devp2p_core::lifecycle::State;
-use devp2p_core::peer::{BaseMessage, Expected, Peer};
-use devp2p_core::rlp;
-use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, Status};
-use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
-use devp2p_core::rlpx::{Entropy, FrameKeys};
+use devp2p_core::code::LocalCode;
+use devp2p_core::config::Local;
+use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::hello::NodeId;
+use devp2p_core::output::Output as _;
+use devp2p_core::peer::Peer;
+use devp2p_core::rlpx::message::{Compression, total};
+use devp2p_core::rlpx::{Entropy, MAX_SENT, NodeKey};
+use devp2p_core::session::{self, Buffers, MIN_INBOX_MEMORY, Written};
 use devp2p_core::time::{Instant, PollAt};
 
 use super::inbox::{Filling, Inbox, Observer, OpenSlot};
-use super::output::Output;
-use super::shaking::{Shaking, Shook};
-use super::tools::Tools;
+use super::output::{Lent, Limited, Output};
+use super::tools::{Compressor, Tools};
 use crate::host::{Host, MAX_PROTOCOLS};
-use crate::keccak::{Established, ReceiveHalf, TransmitHalf};
+use crate::keccak::{Handshake, Keccak256};
 use crate::peer::HelloText;
 
 /// What a connection tells its driver, each once.
@@ -37,26 +32,7 @@ pub(super) enum Event {
     Closed(CloseReason),
 }
 
-enum Phase {
-    Handshake(Box<Shaking>),
-    /// Waits for [`Connection::admit`].
-    Authenticated(Box<Established>),
-    Live(Box<Live>),
-    /// The handshake failed, or ended before there were keys.
-    Dead,
-}
-
-struct Live {
-    keys: FrameKeys,
-    receive: ReceiveHalf<OpenSlot>,
-    transmit: TransmitHalf,
-    /// Where the first frame is gathered, until it is whole.
-    first: Vec<u8>,
-    /// The remote's Hello, accepted and not told yet.
-    hello: Option<Box<HelloText>>,
-    /// Nothing may follow our Disconnect.
-    finished: bool,
-}
+type Machine = session::Connection<OpenSlot, MAX_PROTOCOLS, Keccak256>;
 
 /// The driver, in any order,
 /// 1. passes what arrives to [`handle_input`](Self::handle_input) while [`wants_input`](Self::wants_input), keeping the rest;
@@ -65,61 +41,141 @@ struct Live {
 /// 3. delivers what is in the inbox;
 /// 4. writes the output to the transport and says so by [`on_taken`](Self::on_taken).
 pub(super) struct Connection {
-    peer: Peer<MAX_PROTOCOLS>,
-    phase: Phase,
+    machine: Box<Machine>,
     pub(super) inbox: Inbox,
     pub(super) output: Output,
-    /// The transport takes no more bytes.
-    cut: bool,
-    was_closed: bool,
+    /// Until Hello was accepted.
+    opening: Option<Box<Opening>>,
+    /// The remote's Hello, accepted and not told yet.
+    hello: Option<Box<HelloText>>,
+}
+
+/// What the opening needs memory for.
+struct Opening {
+    sent: [u8; MAX_SENT],
+    gathered: [u8; MIN_INBOX_MEMORY],
+}
+
+/// The memory that the machine is lent for one call.
+struct Growable<'a, O> {
+    inboxes: Filling<'a, O>,
+    output: Lent<'a>,
+    opening: Option<&'a mut Opening>,
+}
+
+impl<'a, O: Observer> Buffers for Growable<'a, O> {
+    type Slot = OpenSlot;
+    type Inboxes = Filling<'a, O>;
+    type Output = Lent<'a>;
+
+    const KEEPS_HELLO: bool = true;
+
+    fn inboxes(&mut self) -> &mut Filling<'a, O> {
+        &mut self.inboxes
+    }
+
+    fn output(&mut self) -> &mut Lent<'a> {
+        &mut self.output
+    }
+
+    fn handshake(&mut self) -> (&mut [u8], &mut [u8]) {
+        match &mut self.opening {
+            Some(opening) => (&mut opening.sent, &mut opening.gathered),
+            None => (&mut [], &mut []),
+        }
+    }
+
+    fn send_packet(&mut self, length: usize) {
+        if let Some(packet) = self.opening.as_ref().and_then(|o| o.sent.get(..length)) {
+            let taken = self.output.push(packet);
+            debug_assert!(taken, "this output takes any packet");
+        }
+    }
+}
+
+/// The machine, and what it is lent.
+struct Parts<'a, O> {
+    machine: &'a mut Machine,
+    buffers: Growable<'a, O>,
+    key: &'a NodeKey,
+    local: Local<'a>,
+    compressor: &'a mut Compressor,
 }
 
 impl Connection {
     /// The side that dialled `remote`, or that was dialled.
     pub(super) fn new(host: &Host, remote: Option<NodeId>, entropy: Entropy, now: Instant) -> Self {
-        let deadline = now.saturating_add(host.config.handshake_timeout);
-        let peer = Peer::new(host.config, &host.local(), Expected::Anyone, deadline);
+        let handshake = match remote {
+            Some(remote) => Handshake::initiator_with(remote, entropy),
+            None => Handshake::recipient_with(entropy),
+        };
+        let machine = Machine::new(handshake, &host.local(), host.config, now);
         Self {
-            peer,
-            phase: Phase::Handshake(Box::new(Shaking::new(remote, entropy))),
+            machine: Box::new(machine),
             inbox: Inbox::new(host.protocols.len()),
             output: Output::default(),
-            cut: false,
-            was_closed: false,
+            opening: Some(Box::new(Opening {
+                sent: [0; MAX_SENT],
+                gathered: [0; MIN_INBOX_MEMORY],
+            })),
+            hello: None,
+        }
+    }
+
+    fn lend<'a, O: Observer>(&'a mut self, tools: &'a mut Tools, observer: O) -> Parts<'a, O> {
+        let Tools {
+            host,
+            pool,
+            spare,
+            compressor,
+            output_limit,
+            ..
+        } = tools;
+        Parts {
+            machine: &mut self.machine,
+            buffers: Growable {
+                inboxes: Filling {
+                    inbox: &mut self.inbox,
+                    pool,
+                    protocols: host.local().protocols,
+                    memory: &host.memory,
+                    observer,
+                },
+                output: Lent {
+                    output: &mut self.output,
+                    spare,
+                    limit: *output_limit,
+                    expected: 0,
+                },
+                opening: self.opening.as_deref_mut(),
+            },
+            key: &host.key,
+            local: host.local(),
+            compressor,
         }
     }
 
     pub(super) fn peer(&self) -> &Peer<MAX_PROTOCOLS> {
-        &self.peer
+        self.machine.peer()
     }
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {
-        self.peer.close_reason()
+        self.peer().close_reason()
     }
 
     pub(super) fn request_ping(&mut self) {
-        self.peer.request_ping();
+        self.machine.request_ping();
     }
 
     // ---- What comes in ----
 
     /// Whether bytes would be consumed now.
     pub(super) fn wants_input(&mut self, tools: &mut Tools) -> bool {
-        if self.peer.is_closing() {
-            return true;
+        if self.hello.is_some() {
+            return self.peer().is_closing();
         }
-        match &self.phase {
-            Phase::Dead => true,
-            Phase::Authenticated(_) => false,
-            Phase::Handshake(shaking) => shaking.wants_input(),
-            Phase::Live(live) => {
-                live.hello.is_none()
-                    && (!live.receive.is_held()
-                        || live
-                            .receive
-                            .could_open(&mut filling(&mut self.inbox, tools, Untold)))
-            }
-        }
+        let mut parts = self.lend(tools, Untold);
+        parts.machine.wants_input(&mut parts.buffers)
     }
 
     /// Takes bytes, decrypting them in place; returns how many were consumed. Pass none to have a message opened that
@@ -131,89 +187,39 @@ impl Connection {
         tools: &mut Tools,
         observer: impl Observer,
     ) -> usize {
-        if self.peer.is_closing() {
-            return bytes.len();
-        }
-        let live = match &mut self.phase {
-            Phase::Dead => return bytes.len(),
-            Phase::Authenticated(_) => return 0,
-            Phase::Handshake(shaking) => return shaking.take(bytes),
-            Phase::Live(live) => live,
-        };
-        if self.peer.state() == State::AwaitingHello {
-            return self.handle_first(now, bytes, tools);
-        }
-        let mut inboxes = filling(&mut self.inbox, tools, observer);
-        let mut consumed = 0;
-        loop {
-            let rest = bytes.get_mut(consumed..).unwrap_or_default();
-            let (n, status) =
-                live.receive
-                    .handle(&live.keys, now, rest, self.peer.shared(), &mut inboxes);
-            consumed += n;
-            match status {
-                Status::NeedInput | Status::Held { .. } => {}
-                Status::Base(message) => self.peer.handle_base(now, message),
-                Status::Violation(violation) => self.peer.handle_violation(now, violation),
-                Status::Refused { subprotocol } => {
-                    self.peer.close(now, CloseReason::Stalled { subprotocol });
-                }
-                Status::Broken(error) => self.peer.handle_end(now, error),
-            }
-            self.peer.on_receive(now, live.receive.take_received());
-            if self.peer.is_closing() {
-                return bytes.len();
-            }
-            if consumed >= bytes.len() || matches!(status, Status::Held { .. }) {
-                return consumed;
-            }
-        }
-    }
-
-    fn handle_first(&mut self, now: Instant, bytes: &[u8], tools: &Tools) -> usize {
-        let Phase::Live(live) = &mut self.phase else {
+        if self.hello.is_some() && !self.peer().is_closing() {
             return 0;
-        };
-        live.first.resize(FIRST_FRAME_BUFFER, 0);
-        let (n, first) = live
-            .receive
-            .handle_first(&live.keys, bytes, &mut live.first);
-        match first {
-            First::NeedInput => return n,
-            First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
-                self.peer.handle_hello(now, &tools.host.local(), payload);
-                if self.peer.state() == State::Active {
-                    live.hello = Some(Box::new(HelloText::read(payload)));
-                    live.receive.set_compressed(self.peer.decompresses());
-                }
-            }
-            First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
-                let message = BaseMessage::Disconnect(disconnect::decode(payload));
-                self.peer.handle_base(now, message);
-            }
-            First::Message(..) => self.peer.handle_violation(now, Violation::ExpectedHello),
-            First::Violation(violation) => self.peer.handle_violation(now, violation),
-            First::Broken(error) => self.peer.handle_end(now, error),
         }
-        live.first = Vec::new();
-        self.peer.on_receive(now, live.receive.take_received());
+        let Parts {
+            machine,
+            mut buffers,
+            local,
+            ..
+        } = self.lend(tools, observer);
+        let n = machine.handle_input(now, &local, &mut buffers, bytes);
+        if let Some(payload) = machine.kept_hello(&mut buffers) {
+            let text = HelloText::read(payload);
+            machine.handle_hello(now, &local, &mut buffers);
+            if machine.is_active() {
+                self.hello = Some(Box::new(text));
+            }
+        }
         n
     }
 
     /// Whether a message waits for room in its inbox.
     pub(super) fn is_held(&self) -> bool {
-        !self.peer.is_closing()
-            && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
+        self.machine.is_held()
     }
 
     /// Nothing more arrives, or the transport broke.
     pub(super) fn handle_end(&mut self, now: Instant, error: TransportError) {
-        self.peer.handle_end(now, error);
+        self.machine.handle_end(now, error);
     }
 
     /// The transport takes no more bytes. What has arrived may tell why (a Disconnect, say): read that first.
     pub(super) fn cut_output(&mut self) {
-        self.cut = true;
+        self.machine.cut_output();
         self.output.clear();
     }
 
@@ -221,196 +227,91 @@ impl Connection {
 
     /// The keys are there: our Hello goes out, or in its place why the remote is not admitted.
     pub(super) fn admit(&mut self, now: Instant, admitted: Result<(), DisconnectReason>) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Dead);
-        let Phase::Authenticated(established) = phase else {
-            self.phase = phase;
-            return;
-        };
-        let Established { secrets, remote } = *established;
-        self.peer.expect_identity(Expected::Authenticated(remote));
-        self.phase = Phase::Live(Box::new(Live {
-            receive: ReceiveHalf::new(secrets.ingress),
-            transmit: TransmitHalf::new(secrets.egress),
-            keys: secrets.keys,
-            first: Vec::new(),
-            hello: None,
-            finished: false,
-        }));
-        if let Err(reason) = admitted {
-            self.peer.reject(now, reason);
+        match admitted {
+            Ok(()) => self.machine.admit(),
+            Err(reason) => self.machine.reject(now, reason),
         }
     }
 
     /// Turns the remote away after its Hello.
     pub(super) fn reject(&mut self, now: Instant, reason: DisconnectReason) {
-        self.peer.reject(now, reason);
+        self.machine.reject(now, reason);
     }
 
     /// Closes the session for `cause`, unless it is closing already.
     pub(super) fn close(&mut self, now: Instant, cause: CloseReason) {
-        self.peer.close(now, cause);
+        self.machine.close(now, cause);
     }
 
     // ---- Progress ----
 
     /// Does what is due. Work is bounded by one step of the handshake, which is at most one point multiplication.
     pub(super) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
-        let authenticated = self.step_handshake(now, tools);
-        self.peer.handle_timeout(now);
-        self.seal_control(now, tools);
-        if self.peer.is_closing() && !self.can_send() {
-            // There is nothing to say a Disconnect with, so nothing to wait for.
-            let error = match self.cut {
-                true => TransportError::Io,
-                false => TransportError::Handshake,
-            };
-            self.peer.handle_end(now, error);
-        }
-        if let Some(id) = authenticated.filter(|_| !self.peer.is_closing()) {
-            return Some(Event::Authenticated(id));
-        }
-        if let Phase::Live(live) = &mut self.phase
-            && let Some(hello) = live.hello.take()
-            && !self.peer.is_closing()
-        {
-            return Some(Event::Active(*hello));
-        }
-        if self.peer.wants_half_close() {
-            return Some(Event::HalfClose);
-        }
-        match (self.peer.state(), self.peer.close_reason()) {
-            (State::Closed, Some(reason)) if !self.was_closed => {
-                self.was_closed = true;
-                self.output.clear();
-                if let Phase::Live(live) = &mut self.phase {
-                    live.receive
-                        .abort(&mut filling(&mut self.inbox, tools, Untold));
-                }
-                Some(Event::Closed(reason))
+        loop {
+            let mut parts = self.lend(tools, Untold);
+            let event = parts
+                .machine
+                .poll(now, parts.key, &parts.local, &mut parts.buffers);
+            if !self.machine.is_opening() {
+                self.opening = None;
             }
-            _ => None,
-        }
-    }
-
-    fn step_handshake(&mut self, now: Instant, tools: &Tools) -> Option<NodeId> {
-        let Phase::Handshake(shaking) = &mut self.phase else {
-            return None;
-        };
-        if self.peer.is_closing() {
-            return None;
-        }
-        match shaking.step(&tools.host.key) {
-            Shook::Nothing => None,
-            Shook::Send(packet) => {
-                self.output.buffer(&mut None).extend_from_slice(packet);
-                self.peer.on_sealed(now, packet.len());
-                None
-            }
-            Shook::Done(established) => {
-                let id = established.remote;
-                self.phase = Phase::Authenticated(established);
-                Some(id)
-            }
-            Shook::Failed => {
-                self.phase = Phase::Dead;
-                self.peer.handle_end(now, TransportError::Handshake);
-                None
-            }
-        }
-    }
-
-    /// Whether there are keys to seal with, and the transport takes bytes.
-    fn can_send(&self) -> bool {
-        matches!(self.phase, Phase::Live(_)) && !self.cut
-    }
-
-    /// Without room only the end is said: a remote that asks and does not read must not make the output grow.
-    fn has_room_for_control(&self, tools: &Tools) -> bool {
-        self.output.len() < tools.output_limit || self.peer.is_closing()
-    }
-
-    fn seal_control(&mut self, now: Instant, tools: &mut Tools) {
-        while !self.cut && self.peer.wants_to_send() && self.has_room_for_control(tools) {
-            let Phase::Live(live) = &mut self.phase else {
-                return;
-            };
-            let Some(control) = self.peer.poll_control(now) else {
-                return;
-            };
-            let (code, code_length) = rlp::encode_code(control.code().0);
-            let room = match control {
-                Control::Hello => MAX_HELLO_LENGTH,
-                _ => CONTROL_LENGTH,
-            };
-            let buffer = self.output.buffer(&mut tools.spare);
-            let start = buffer.len();
-            let at = start + HEADER_LENGTH + code_length;
-            buffer.resize(at + room, 0);
-            buffer[start + HEADER_LENGTH..at].copy_from_slice(&code[..code_length]);
-            // Its length was checked when the host was built.
-            let length = control
-                .encode(
-                    &tools.host.local(),
-                    self.peer.compresses(),
-                    &mut buffer[at..],
-                )
-                .unwrap_or(0);
-            live.finished |= matches!(control, Control::Disconnect(_));
-            let sealed = seal(live, buffer, start, code_length + length);
-            self.peer.on_sealed(now, sealed);
+            return Some(match event? {
+                session::Event::Authenticated(id) => Event::Authenticated(id),
+                session::Event::Active => match self.hello.take() {
+                    Some(hello) if !self.peer().is_closing() => Event::Active(*hello),
+                    // The end was decided before anybody was told of the beginning.
+                    _ => continue,
+                },
+                session::Event::HalfClose => Event::HalfClose,
+                session::Event::Closed(reason) => Event::Closed(reason),
+            });
         }
     }
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
     pub(super) fn poll_at(&self, tools: &Tools) -> PollAt {
-        let closing = self.peer.is_closing();
-        let computes = match &self.phase {
-            Phase::Handshake(shaking) => shaking.computes() && !closing,
-            Phase::Live(live) => live.hello.is_some() && !closing,
-            _ => false,
+        let output = Limited {
+            output: &self.output,
+            limit: tools.output_limit,
         };
-        let sends =
-            self.can_send() && self.peer.wants_to_send() && self.has_room_for_control(tools);
-        let untold = match self.peer.state() {
-            State::Closed => !self.was_closed,
-            State::Closing => !self.can_send() || self.peer.may_half_close(),
-            _ => false,
-        };
-        if computes || sends || untold {
-            PollAt::Now
-        } else {
-            self.peer.poll_at()
-        }
+        self.machine.poll_at(&tools.host.local(), &output)
     }
 
     /// The transport took `n` bytes of the output.
     pub(super) fn on_taken(&mut self, now: Instant, n: usize) {
         self.output.consume(n);
-        self.peer.on_taken(now, n);
+        self.machine.on_taken(now, n);
     }
-}
 
-/// The body stands in `buffer` from `start`, after room for the header: makes the frame of it, and returns its length.
-fn seal(live: &mut Live, buffer: &mut Vec<u8>, start: usize, body: usize) -> usize {
-    let length = frame_length(body);
-    buffer.resize(start + length, 0);
-    let sealed = live.transmit.seal(&live.keys, &mut buffer[start..], body);
-    debug_assert!(sealed, "the frame has the size that its body asks for");
-    length
-}
+    // ---- Writing ----
 
-fn filling<'a, O: Observer>(
-    inbox: &'a mut Inbox,
-    tools: &'a mut Tools,
-    observer: O,
-) -> Filling<'a, O> {
-    let Tools { host, pool, .. } = tools;
-    Filling {
-        inbox,
-        pool,
-        protocols: host.local().protocols,
-        memory: &host.memory,
-        observer,
+    /// Writes one message, or says why not.
+    pub(super) fn try_write(
+        &mut self,
+        now: Instant,
+        tools: &mut Tools,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<Written, WriteError> {
+        let Parts {
+            machine,
+            mut buffers,
+            local,
+            compressor,
+            ..
+        } = self.lend(tools, Untold);
+        let length = total(payload);
+        machine.check_write(now, &local, &mut buffers, subprotocol, code, length)?;
+        let output = buffers.output();
+        if machine.compresses() {
+            let length = length as u32;
+            let payload = &[compressor.compress(payload)];
+            let form = Compression::Done { length };
+            machine.try_write(now, output, subprotocol, code, payload, form)
+        } else {
+            machine.try_write(now, output, subprotocol, code, payload, Compression::None)
+        }
     }
 }
 

@@ -1,59 +1,55 @@
 //! Sealed bytes that wait for the wire, in a buffer that an idle session does not have.
 
+use devp2p_core::error::WriteError;
+use devp2p_core::output::{self, Room};
+use devp2p_core::ring::BLOCK;
+
 /// Room that is kept for the next session; a larger buffer is given back.
 const KEPT: usize = 256 * 1024;
+
+/// Bytes lent to the sealer at a time.
+const SLICE: usize = 16 * 1024;
 
 /// Bytes that wait, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Output {
+    /// All initialised, once; those that wait are `taken..end`.
     bytes: Vec<u8>,
     taken: usize,
+    end: usize,
 }
 
 impl Output {
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
+        self.end - self.taken
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes that wait among the first `end` of the buffer.
-    pub(super) fn waiting_before(&self, end: usize) -> usize {
-        end.saturating_sub(self.taken)
-    }
-
     pub(super) fn readable(&self) -> &[u8] {
-        self.bytes.get(self.taken..).unwrap_or_default()
+        self.bytes.get(self.taken..self.end).unwrap_or_default()
     }
 
     /// The wire took `n` bytes.
     pub(super) fn consume(&mut self, n: usize) {
         self.taken += n.min(self.len());
         if self.is_empty() {
-            self.bytes.clear();
-            self.taken = 0;
-        } else if self.taken > self.bytes.len() / 2 {
-            self.bytes.drain(..self.taken);
+            (self.taken, self.end) = (0, 0);
+        } else if self.taken > self.end / 2 {
+            self.bytes.copy_within(self.taken..self.end, 0);
+            self.end -= self.taken;
             self.taken = 0;
         }
-    }
-
-    /// The buffer, to append to: what stands in it already must stay.
-    pub(super) fn buffer(&mut self, spare: &mut Option<Vec<u8>>) -> &mut Vec<u8> {
-        if self.bytes.capacity() == 0 {
-            self.bytes = spare.take().unwrap_or_default();
-        }
-        &mut self.bytes
     }
 
     /// Gives an empty buffer back.
     pub(super) fn release(&mut self, spare: &mut Option<Vec<u8>>) {
         if self.is_empty() && self.bytes.capacity() > 0 {
             let bytes = std::mem::take(&mut self.bytes);
-            self.taken = 0;
+            (self.taken, self.end) = (0, 0);
             if spare.is_none() && bytes.capacity() <= KEPT {
                 *spare = Some(bytes);
             }
@@ -63,5 +59,129 @@ impl Output {
     /// Forgets what waits.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// `n` bytes of room after those that wait.
+    fn room(&mut self, n: usize, spare: &mut Option<Vec<u8>>) -> &mut [u8] {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare.take().unwrap_or_default();
+        }
+        let end = self.end + n;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.end..end]
+    }
+}
+
+/// What an output takes: it may be full, but an empty one takes any frame.
+#[derive(Debug)]
+pub(super) struct Limited<'a> {
+    pub(super) output: &'a Output,
+    /// Bytes that may wait.
+    pub(super) limit: usize,
+}
+
+impl Limited<'_> {
+    fn left(&self) -> usize {
+        self.limit.saturating_sub(self.output.len())
+    }
+}
+
+impl Room for Limited<'_> {
+    const GROWS: bool = true;
+
+    fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    fn free(&self) -> usize {
+        match self.output.is_empty() {
+            true => usize::MAX / BLOCK * BLOCK,
+            false => self.left() / BLOCK * BLOCK,
+        }
+    }
+
+    fn fits(&self, length: usize) -> Result<(), WriteError> {
+        match self.output.is_empty() || length <= self.left() {
+            true => Ok(()),
+            false => Err(WriteError::WouldBlock { free: self.left() }),
+        }
+    }
+}
+
+/// An output that is lent to the session machine for one call.
+#[derive(Debug)]
+pub(super) struct Lent<'a> {
+    pub(super) output: &'a mut Output,
+    /// Where the buffer comes from.
+    pub(super) spare: &'a mut Option<Vec<u8>>,
+    pub(super) limit: usize,
+    /// Bytes that are still to come of those that were announced; they have room whatever the limit is.
+    pub(super) expected: usize,
+}
+
+impl Lent<'_> {
+    fn limited(&self) -> Limited<'_> {
+        Limited {
+            output: self.output,
+            limit: self.limit,
+        }
+    }
+}
+
+impl Room for Lent<'_> {
+    const GROWS: bool = true;
+
+    fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    fn free(&self) -> usize {
+        self.limited().free().max(self.expected)
+    }
+
+    fn fits(&self, length: usize) -> Result<(), WriteError> {
+        self.limited().fits(length)
+    }
+}
+
+impl output::Output for Lent<'_> {
+    fn expect(&mut self, n: usize) {
+        self.expected = self.expected.max(n);
+        self.output.room(n, self.spare);
+    }
+
+    fn writable(&mut self) -> &mut [u8] {
+        let n = match self.expected {
+            0 => self.free(),
+            expected => expected / BLOCK * BLOCK,
+        };
+        self.output.room(n.min(SLICE), self.spare)
+    }
+
+    fn commit(&mut self, n: usize) {
+        self.output.end = (self.output.end + n).min(self.output.bytes.len());
+        self.expected = self.expected.saturating_sub(n);
+    }
+
+    fn push(&mut self, from: &[u8]) -> bool {
+        self.output
+            .room(from.len(), self.spare)
+            .copy_from_slice(from);
+        self.commit(from.len());
+        true
+    }
+
+    fn readable(&self) -> &[u8] {
+        self.output.readable()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.output.consume(n);
+    }
+
+    fn clear(&mut self) {
+        self.output.clear();
     }
 }

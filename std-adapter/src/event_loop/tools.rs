@@ -9,8 +9,8 @@ use crate::host::Host;
 /// Bytes read from a socket at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Room that is kept for joining slices.
-const KEPT: usize = 64 * 1024;
+/// Room that is kept for joining and compressing.
+const KEPT: usize = 2 * 1024 * 1024;
 
 pub(super) struct Tools {
     pub(super) host: Arc<Host>,
@@ -22,9 +22,16 @@ pub(super) struct Tools {
     pub(super) pool: Pool,
     /// An output buffer, for the next session that has something to send.
     pub(super) spare: Option<Vec<u8>>,
+    pub(super) compressor: Compressor,
+}
+
+/// Compresses payloads before they are sealed.
+pub(super) struct Compressor {
     encoder: snap::raw::Encoder,
     /// Slices joined, for the compressor.
     joined: Vec<u8>,
+    /// Initialised bytes, of which the first hold the last payload's compressed form.
+    compressed: Vec<u8>,
 }
 
 impl Tools {
@@ -36,13 +43,21 @@ impl Tools {
             read: vec![0; READ_BUFFER],
             pool: Pool::default(),
             spare: None,
-            encoder: snap::raw::Encoder::new(),
-            joined: Vec::new(),
+            compressor: Compressor {
+                encoder: snap::raw::Encoder::new(),
+                joined: Vec::new(),
+                compressed: Vec::new(),
+            },
         }
     }
+}
 
-    /// Appends `payload`, at most 16 777 215 bytes, to `frame`, compressed.
-    pub(super) fn compress(&mut self, payload: &[&[u8]], frame: &mut Vec<u8>) {
+impl Compressor {
+    /// The compressed form of `payload`, which has at most 16 777 215 bytes.
+    pub(super) fn compress(&mut self, payload: &[&[u8]]) -> &[u8] {
+        if self.compressed.len() > KEPT {
+            self.compressed = Vec::new();
+        }
         let whole = match payload {
             [] => &[][..],
             [one] => one,
@@ -53,12 +68,14 @@ impl Tools {
                 &self.joined[..]
             }
         };
-        let start = frame.len();
-        frame.resize(start + snap::raw::max_compress_len(whole.len()), 0);
+        let most = snap::raw::max_compress_len(whole.len());
+        if self.compressed.len() < most {
+            self.compressed.resize(most, 0);
+        }
         // It has room enough, and the payload is not too large: it cannot fail.
-        let length = self.encoder.compress(whole, &mut frame[start..]);
-        frame.truncate(start + length.unwrap_or(0));
+        let length = self.encoder.compress(whole, &mut self.compressed);
         self.joined.clear();
         self.joined.shrink_to(KEPT);
+        &self.compressed[..length.unwrap_or(0)]
     }
 }
