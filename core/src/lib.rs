@@ -3,7 +3,8 @@
 //! # The layers, bottom to top
 //! * [`time`], [`rlp`], [`capability`], [`code`], [`disconnect`], [`node_id`], [`hello`]: values and their encodings.
 //! * [`shared_capabilities`]: which subprotocols a session has, and where their codes begin.
-//! * [`inbox`]: where messages wait for their subprotocol; [`router`] picks the inbox.
+//! * [`inbox`]: where messages wait for their subprotocol; [`router`] picks the inbox. [`output`]: where sealed bytes wait for
+//!   the wire.
 //! * [`ping`], [`write_token`], [`lifecycle`]: one concern each; [`peer`] composes them.
 //! * `snappy`, `rlpx` (features, on by default): compression and the encrypted transport.
 //! * `session` (with `rlpx`): one connection from its first byte to its end.
@@ -29,6 +30,7 @@ pub mod hello;
 pub mod inbox;
 pub mod lifecycle;
 pub mod node_id;
+pub mod output;
 pub mod peer;
 pub mod ping;
 pub mod ring;

@@ -1,6 +1,8 @@
 //! The transmit ring: sealed bytes that wait for the wire, in one lent slice.
 
+use crate::error::WriteError;
 use crate::inbox::copy;
+use crate::output::{Output, Room};
 
 /// The block that frames are made of, in bytes. The ring's capacity is a multiple of it, so a block never wraps.
 pub const BLOCK: usize = 16;
@@ -39,26 +41,6 @@ impl<'a> Ring<'a> {
         self.bytes.len()
     }
 
-    /// Bytes that wait for the wire.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Bytes that can be written before some are taken, in whole blocks.
-    pub fn free(&self) -> usize {
-        (self.capacity() - self.length) / BLOCK * BLOCK
-    }
-
-    /// Room for the next bytes: whole blocks, contiguous, perhaps not all that is free.
-    pub fn writable(&mut self) -> &mut [u8] {
-        self.room(self.free())
-    }
-
     /// The contiguous part of the next `n` bytes, which are free.
     fn room(&mut self, n: usize) -> &mut [u8] {
         if self.length == 0 {
@@ -72,14 +54,50 @@ impl<'a> Ring<'a> {
         self.bytes.get_mut(at..end).unwrap_or_default()
     }
 
-    /// Makes `n` bytes of [`writable`](Self::writable) wait for the wire.
-    pub fn commit(&mut self, n: usize) {
+    /// The whole lent slice. While the ring was empty, what is committed next stands at its beginning and stays there
+    /// after it was taken, until more is written: so the handshake keeps its packet.
+    pub fn storage(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+}
+
+impl Room for Ring<'_> {
+    fn len(&self) -> usize {
+        self.length
+    }
+
+    /// While the last bytes are not whole blocks (only a handshake's packet is not) there is none: the next block would wrap.
+    fn free(&self) -> usize {
+        let aligned = self.length == 0 || (self.read + self.length).is_multiple_of(BLOCK);
+        if aligned {
+            (self.capacity() - self.length) / BLOCK * BLOCK
+        } else {
+            0
+        }
+    }
+
+    fn fits(&self, length: usize) -> Result<(), WriteError> {
+        let free = self.free();
+        if length <= free {
+            Ok(())
+        } else if length > self.capacity() {
+            Err(WriteError::TooLarge)
+        } else {
+            Err(WriteError::WouldBlock { free })
+        }
+    }
+}
+
+impl Output for Ring<'_> {
+    fn writable(&mut self) -> &mut [u8] {
+        self.room(self.free())
+    }
+
+    fn commit(&mut self, n: usize) {
         self.length = self.length.saturating_add(n).min(self.capacity());
     }
 
-    /// Appends all of `from`, or nothing if it does not fit.
-    #[must_use]
-    pub fn push(&mut self, mut from: &[u8]) -> bool {
+    fn push(&mut self, mut from: &[u8]) -> bool {
         // Not by `free` and `writable`, which round down: between two pieces that would leave no room for the second.
         if from.len() > self.capacity() - self.length {
             return false;
@@ -97,14 +115,12 @@ impl<'a> Ring<'a> {
         true
     }
 
-    /// The next bytes for the wire: contiguous, perhaps not all that wait.
-    pub fn readable(&self) -> &[u8] {
+    fn readable(&self) -> &[u8] {
         let end = self.capacity().min(self.read + self.length);
         self.bytes.get(self.read..end).unwrap_or_default()
     }
 
-    /// The wire took `n` bytes of [`readable`](Self::readable).
-    pub fn consume(&mut self, n: usize) {
+    fn consume(&mut self, n: usize) {
         let n = n.min(self.length);
         self.length -= n;
         self.read += n;
@@ -113,14 +129,7 @@ impl<'a> Ring<'a> {
         }
     }
 
-    /// Forgets everything that waits.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         (self.read, self.length) = (0, 0);
-    }
-
-    /// The whole lent slice. While the ring was empty, what is committed next stands at its beginning and stays there
-    /// after it was taken, until more is written: so the handshake keeps its packet.
-    pub fn storage(&mut self) -> &mut [u8] {
-        self.bytes
     }
 }

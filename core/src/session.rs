@@ -1,28 +1,37 @@
 //! One connection from its first byte to its end: the RLPx handshake, admission, then [`Peer`] over RLPx frames.
+//!
+//! [`Connection`] is the machine; its memory is lent for each call ([`Buffers`]). [`Session`] is the machine with fixed memory.
 
+mod buffers;
+mod connection;
 mod drive;
 mod input;
 mod storage;
 mod write;
 
+pub use buffers::{Buffers, Fixed};
+pub use connection::Connection;
 pub use storage::{MIN_INBOX_MEMORY, MIN_RING, Storage, StorageError};
-pub use write::Write;
+pub use write::{Progress, Write, Written};
 
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use crate::arena::{Arena, InboxCounters, Message, Slot};
 use crate::capability::Protocol;
+use crate::code::LocalCode;
 use crate::config::{Config, Local};
 use crate::disconnect::DisconnectReason;
-use crate::error::{CloseReason, TransportError};
-use crate::hello::{MAX_SENT_LENGTH, NodeId};
+use crate::error::{CloseReason, TransportError, WriteError};
+use crate::hello::MAX_SENT_LENGTH;
 use crate::lifecycle::State;
-use crate::peer::{Expected, Peer};
+use crate::node_id::NodeId;
+use crate::output::{Output, Room};
+use crate::peer::Peer;
 use crate::ring::Ring;
-use crate::rlpx::receive::ReceiveHalf;
-use crate::rlpx::transmit::{TransmitHalf, frame_length};
-use crate::rlpx::{Entropy, Established, FrameKeys, Handshake, NodeKey, Role};
-use crate::time::Instant;
+use crate::rlpx::message::Compression;
+use crate::rlpx::transmit::frame_length;
+use crate::rlpx::{Entropy, Handshake, NodeKey, Role};
+use crate::time::{Instant, PollAt};
 
 /// What a session tells its driver, each once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,27 +47,6 @@ pub enum Event {
     Closed(CloseReason),
 }
 
-#[derive(Debug)]
-enum Phase {
-    Handshake {
-        handshake: Handshake,
-        computes: bool,
-        gathered: usize,
-        wanted: usize,
-    },
-    Authenticated(Established),
-    Live(Live),
-    /// The handshake failed, or ended before there were keys.
-    Dead,
-}
-
-#[derive(Debug)]
-struct Live {
-    keys: FrameKeys,
-    receive: ReceiveHalf<Slot>,
-    transmit: TransmitHalf,
-}
-
 /// One session over bytes, for up to `N` registered protocols.
 ///
 /// The driver owns transport and clock, and in any order
@@ -72,19 +60,9 @@ struct Live {
 pub struct Session<'a, const N: usize = 4> {
     key: &'a NodeKey,
     local: Local<'a>,
-    phase: Phase,
-    peer: Peer<N>,
-    inboxes: Arena<'a, N>,
-    ring: Ring<'a>,
+    connection: Connection<Slot, N>,
+    buffers: Fixed<'a, N>,
     table: &'a mut [u16],
-    /// The ring still holds the handshake's packet, which is not whole blocks: nothing is sealed after it before it left.
-    unaligned: bool,
-    /// A message was removed while another one waits for room: perhaps there is room now.
-    may_resume: bool,
-    /// Hello was accepted, and the driver was told.
-    is_active: bool,
-    was_active: bool,
-    was_closed: bool,
 }
 
 impl<'a, const N: usize> Session<'a, N> {
@@ -170,21 +148,15 @@ impl<'a, const N: usize> Session<'a, N> {
             return Err(StorageError::Ring { needed });
         }
         let inboxes = Arena::new(storage.inboxes, local.protocols)?;
-        let mut peer = Peer::new(config, &local, Expected::Anyone, Instant::ZERO);
-        peer.handle_end(Instant::ZERO, TransportError::EndOfStream);
         Ok(Self {
-            phase: Phase::Dead,
-            peer,
-            inboxes,
-            ring: Ring::new(storage.ring),
+            connection: Connection::idle(&local, config),
+            buffers: Fixed {
+                inboxes,
+                ring: Ring::new(storage.ring),
+            },
             table: storage.table,
             key,
             local,
-            unaligned: true,
-            may_resume: false,
-            is_active: false,
-            was_active: false,
-            was_closed: true,
         })
     }
 
@@ -201,50 +173,56 @@ impl<'a, const N: usize> Session<'a, N> {
     }
 
     fn start(&mut self, handshake: Handshake, now: Instant) {
-        self.phase = Phase::Handshake {
-            handshake,
-            computes: true,
-            gathered: 0,
-            wanted: 0,
-        };
-        self.peer.restart(&self.local, now);
-        self.inboxes.clear();
-        self.ring.clear();
-        self.unaligned = true;
-        self.may_resume = false;
-        self.is_active = false;
-        self.was_active = false;
-        self.was_closed = false;
+        self.connection.restart(handshake, &self.local, now);
+        self.buffers.inboxes.clear();
+        self.buffers.ring.clear();
     }
 
     // ---- What comes in ----
+
+    /// Takes bytes from the transport, decrypting them in place. Returns how many were consumed; pass the rest again when
+    /// [`wants_input`](Self::wants_input) is true. What arrives while closing is discarded.
+    pub fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
+        self.connection
+            .handle_input(now, &self.local, &mut self.buffers, bytes)
+    }
+
+    /// Whether bytes passed to [`handle_input`](Self::handle_input) would be consumed now.
+    pub fn wants_input(&mut self) -> bool {
+        self.connection.wants_input(&mut self.buffers)
+    }
+
+    /// The transport's end: no more bytes come, or none can be written.
+    pub fn handle_end(&mut self, now: Instant, error: TransportError) {
+        self.connection.handle_end(now, error);
+    }
 
     // ---- What goes out ----
 
     /// Bytes for the transport: contiguous, perhaps not all that wait.
     pub fn output(&self) -> &[u8] {
-        if self.peer.state() == State::Closed {
+        if self.peer().state() == State::Closed {
             &[]
         } else {
-            self.ring.readable()
+            self.buffers.ring.readable()
         }
     }
 
     /// How many bytes wait for the transport in all.
     pub fn output_length(&self) -> usize {
-        self.ring.len()
+        self.buffers.ring.len()
     }
 
     /// The transport took `n` bytes of [`output`](Self::output).
     pub fn consume_output(&mut self, now: Instant, n: usize) {
-        self.ring.consume(n);
-        self.peer.on_taken(now, n);
+        self.buffers.ring.consume(n);
+        self.connection.on_taken(now, n);
     }
 
     /// Whether everything is said and written, so that the sending direction can end: stays true after
     /// [`Event::HalfClose`].
     pub fn is_said(&self) -> bool {
-        self.peer.is_said()
+        self.peer().is_said()
     }
 
     // ---- Reading ----
@@ -252,8 +230,8 @@ impl<'a, const N: usize> Session<'a, N> {
     /// The first waiting message of `subprotocol`, lent until [`pop`](Self::pop).
     pub fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
         // Before Hello the inboxes' memory holds handshake and Hello.
-        if self.is_active {
-            self.inboxes.peek(subprotocol)
+        if self.connection.is_active() {
+            self.buffers.inboxes.peek(subprotocol)
         } else {
             None
         }
@@ -261,8 +239,8 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// Removes the first waiting message of `subprotocol`.
     pub fn pop(&mut self, subprotocol: usize) {
-        self.inboxes.pop(subprotocol);
-        self.may_resume = matches!(&self.phase, Phase::Live(live) if live.receive.is_held());
+        self.buffers.inboxes.pop(subprotocol);
+        self.connection.on_read();
     }
 
     /// Ready when a message waits for `subprotocol`; with the cause once the session closes and none is left.
@@ -271,61 +249,134 @@ impl<'a, const N: usize> Session<'a, N> {
         subprotocol: usize,
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), CloseReason>> {
-        self.inboxes
-            .poll_readable(subprotocol, self.peer.close_reason(), cx)
+        let closed = self.connection.peer().close_reason();
+        self.buffers.inboxes.poll_readable(subprotocol, closed, cx)
     }
 
     /// What the inbox of `subprotocol` has seen.
     pub fn counters(&self, subprotocol: usize) -> InboxCounters {
-        self.inboxes.counters(subprotocol)
+        self.buffers.inboxes.counters(subprotocol)
+    }
+
+    // ---- Writing ----
+
+    /// Writes one message: asks for the token, waits for it and for room in the ring, seals. Call with the same payload
+    /// until ready; a writer that goes away before that calls [`abandon`](Self::abandon). `Ok` means sealed, in order.
+    ///
+    /// # Errors
+    /// As [`WriteError`] says; the message was then not sent.
+    pub fn poll_write(
+        &mut self,
+        now: Instant,
+        write: &mut Write,
+        payload: &[&[u8]],
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), WriteError>> {
+        let compression = compression(self.connection.compresses(), self.table);
+        let ring = &mut self.buffers.ring;
+        let written = self
+            .connection
+            .write(now, ring, write, payload, compression, usize::MAX, cx);
+        match written {
+            Ok(Progress::Sealed(_)) => Poll::Ready(Ok(())),
+            Ok(Progress::Waits | Progress::Budget) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Writes one message if that can be done whole and at once.
+    ///
+    /// # Errors
+    /// [`WriteError::WouldBlock`] if another one writes or the ring lacks room now, [`WriteError::TooLarge`] if it can
+    /// never hold the frame, else as [`poll_write`](Self::poll_write).
+    pub fn try_write(
+        &mut self,
+        now: Instant,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: &[&[u8]],
+    ) -> Result<(), WriteError> {
+        let compression = compression(self.connection.compresses(), self.table);
+        let ring = &mut self.buffers.ring;
+        self.connection
+            .try_write(now, ring, subprotocol, code, payload, compression)
+            .map(|_| ())
+    }
+
+    /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
+    /// closes as abandoned, since nothing can follow half a frame.
+    pub fn abandon(&mut self, now: Instant, write: &Write) {
+        self.connection.abandon(now, write);
+    }
+
+    /// As [`abandon`](Self::abandon), for a driver that no longer has the write itself.
+    pub fn give_back(&mut self, now: Instant, subprotocol: usize) {
+        self.connection.give_back(now, subprotocol);
+    }
+
+    /// Ready once the wire took everything that was sealed.
+    ///
+    /// # Errors
+    /// Why the session closed before that.
+    pub fn poll_flush(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>> {
+        self.connection.poll_flush(subprotocol, cx)
     }
 
     // ---- The session's own progress ----
 
+    /// Does what is due: one step of the handshake, deadlines, control messages. Returns an event, or `None` when there is
+    /// nothing more to do now. Work is bounded by one step of the handshake.
+    pub fn poll(&mut self, now: Instant) -> Option<Event> {
+        self.connection
+            .poll(now, self.key, &self.local, &mut self.buffers)
+    }
+
+    /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
+    pub fn poll_at(&self) -> PollAt {
+        self.connection.poll_at(&self.local, &self.buffers.ring)
+    }
+
+    /// A task to wake. Call until `None`, after every lock is released if the driver has locks.
+    pub fn next_wake(&mut self) -> Option<Waker> {
+        let wake = self.connection.next_wake(&self.buffers.ring);
+        let closing = self.connection.peer().is_closing();
+        wake.or_else(|| self.buffers.inboxes.next_wake(closing))
+    }
+
     /// Admits the remote that [`Event::Authenticated`] named: Hello goes out.
     /// Does nothing at any other time.
     pub fn admit(&mut self) {
-        if !matches!(self.phase, Phase::Authenticated(_)) {
-            return;
-        }
-        if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
-        {
-            self.peer
-                .expect_identity(Expected::Authenticated(established.remote));
-            let secrets = established.secrets;
-            self.phase = Phase::Live(Live {
-                receive: ReceiveHalf::new(secrets.ingress),
-                transmit: TransmitHalf::new(secrets.egress),
-                keys: secrets.keys,
-            });
-        }
+        self.connection.admit();
     }
 
     /// Turns the remote away: before Hello by a Disconnect in place of it, after it by one that follows. While the handshake
     /// is not done nothing can be said.
     pub fn reject(&mut self, now: Instant, reason: DisconnectReason) {
-        self.admit();
-        self.peer.reject(now, reason);
+        self.connection.reject(now, reason);
     }
 
     /// Closes the session for `cause`, unless it is closing already.
     pub fn close(&mut self, now: Instant, cause: CloseReason) {
-        self.peer.close(now, cause);
+        self.connection.close(now, cause);
     }
 
     /// Asks for a Ping now rather than at the next interval.
     pub fn request_ping(&mut self) {
-        self.peer.request_ping();
+        self.connection.request_ping();
     }
 
     /// Ready with the cause once the session is closed.
     pub fn poll_closed(&mut self, cx: Option<&mut Context<'_>>) -> Poll<CloseReason> {
-        self.peer.poll_closed(cx)
+        self.connection.poll_closed(cx)
     }
 
     /// The peer: state, shared subprotocols, the remote, the cause of the end.
     pub fn peer(&self) -> &Peer<N> {
-        &self.peer
+        self.connection.peer()
     }
 
     /// The registered protocols.
@@ -335,9 +386,18 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// Which side of the connection this is; `None` once the handshake is done.
     pub fn role(&self) -> Option<Role> {
-        match &self.phase {
-            Phase::Handshake { handshake, .. } => Some(handshake.role()),
-            _ => None,
-        }
+        self.connection.role()
+    }
+}
+
+/// The form in which payloads are sent: by Snappy with the table, or as one literal if there is none.
+fn compression(compressed: bool, table: &mut [u16]) -> Compression<'_> {
+    let _ = &table;
+    match compressed {
+        #[cfg(feature = "snappy")]
+        true if table.is_empty() => Compression::Literal,
+        #[cfg(feature = "snappy")]
+        true => Compression::Snappy(table),
+        _ => Compression::None,
     }
 }

@@ -31,10 +31,11 @@ use std::sync::{Arc, Weak};
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::session::{Progress, Write as PendingWrite, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
+use crate::connection::output::Output;
 use crate::host::MAX_PROTOCOLS;
-use crate::output::Output;
 use crate::sync::{self, Condvar, Mutex, MutexGuard, thread};
 use crate::transport::Closer;
 
@@ -62,15 +63,6 @@ pub(crate) enum Event {
     Closed(CloseReason),
 }
 
-/// Bytes of a message that was sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// Of its payload.
-    pub(crate) length: u32,
-    /// The same as they go over the wire.
-    pub(crate) wire_length: u32,
-}
-
 /// A session machine, as threads drive it. None of the calls blocks.
 pub(crate) trait Machine: Send + 'static {
     /// A message that arrived.
@@ -88,13 +80,24 @@ pub(crate) trait Machine: Send + 'static {
     fn poll(&mut self, now: Instant) -> Option<Event>;
     fn poll_at(&mut self) -> PollAt;
     fn close(&mut self, now: Instant, reason: CloseReason);
+    /// Seals a message, or about `budget` bytes of it.
     fn write(
+        &mut self,
+        now: Instant,
+        write: &mut PendingWrite,
+        payload: Self::Payload<'_>,
+        budget: usize,
+    ) -> Result<Progress, WriteError>;
+    /// Seals a message whole and at once.
+    fn try_write(
         &mut self,
         now: Instant,
         subprotocol: usize,
         code: LocalCode,
         payload: Self::Payload<'_>,
     ) -> Result<Written, WriteError>;
+    /// Passes a free write token to a subprotocol that waits for it.
+    fn pass_token(&mut self);
     fn output(&mut self) -> &mut Output;
     fn on_taken(&mut self, now: Instant, bytes: usize);
     /// The transport takes no more bytes.
@@ -343,6 +346,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                     }
                 }
             }
+            state.machine.pass_token();
             self.arm(state);
         }
         let is_closing = state.machine.close_reason().is_some();
@@ -561,9 +565,11 @@ impl<M: Machine> State<M> {
     /// Has a sleeping thread read that would, or the background thread.
     fn call_somebody(&mut self) {
         match self.willing {
-            0 => self.reader.asked = true,
-            // The lowest bit.
-            willing => self.wake = willing & willing.wrapping_neg(),
+            willing if self.can_slice && willing != 0 => {
+                // The lowest bit.
+                self.wake = willing & willing.wrapping_neg();
+            }
+            _ => self.reader.asked = true,
         }
     }
 

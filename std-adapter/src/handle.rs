@@ -6,11 +6,12 @@ use devp2p_core::capability::Capability;
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
+use devp2p_core::session::Written;
 
-use crate::blocking::Written;
 use crate::busy_poll::BusyPoll;
+use crate::compressor;
+use crate::connection::inbox::Arrived;
 use crate::counters::Traffic;
-use crate::event_loop::inbox::Arrived;
 use crate::events::PeerEvent;
 use crate::peer::PeerHandle;
 use crate::session::SessionInner;
@@ -186,6 +187,7 @@ impl Subprotocol {
     }
 
     fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Arrived, CloseReason>> {
+        compressor::on_wait();
         let Self { writer, busy_poll } = self;
         writer.session().next(writer.index, deadline, busy_poll)
     }
@@ -329,9 +331,10 @@ impl Writer {
     /// # Errors
     /// [`WriteError::WouldBlock`] if it would have to; else as [`write`](Self::write).
     pub fn try_write(&self, code: u32, payload: &[u8]) -> Result<(), WriteError> {
-        let written = self
-            .session()
-            .try_write(self.index, LocalCode(code), &[payload])?;
+        let written = compressor::encode(&[payload], self.peer.inner.compresses, |message| {
+            self.session()
+                .try_write(self.index, LocalCode(code), message)
+        })?;
         self.count(code, written);
         Ok(())
     }
@@ -368,9 +371,10 @@ impl Writer {
         payload: &[&[u8]],
         deadline: Option<Instant>,
     ) -> Result<(), WriteError> {
-        let written = self
-            .session()
-            .write(self.index, LocalCode(code), payload, deadline)?;
+        let written = compressor::encode(payload, self.peer.inner.compresses, |message| {
+            self.session()
+                .write(self.index, LocalCode(code), message, deadline)
+        })?;
         self.count(code, written);
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use devp2p_core::rlpx::permutation::{Block, Permutation, Portable, State};
 use devp2p_core::rlpx::{self, DefaultCurve};
-use devp2p_core::rlpx::{receive, transmit};
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
@@ -32,9 +31,6 @@ const PLAIN: &str = "keccak in plain Rust";
 pub type Keccak256 = rlpx::Keccak256<Native>;
 
 pub(crate) type Handshake = rlpx::Handshake<DefaultCurve, Keccak256>;
-pub(crate) type Established = rlpx::Established<Keccak256>;
-pub(crate) type ReceiveHalf<Slot> = receive::ReceiveHalf<Slot, Keccak256>;
-pub(crate) type TransmitHalf = transmit::TransmitHalf<Keccak256>;
 
 /// The permutation in vector registers where the processor has AVX-512 of the second generation (AMD since Zen 4, Intel since Ice
 /// Lake where it is on), else in plain Rust. A build for such processors alone has it in plain Rust too.

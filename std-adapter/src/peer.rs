@@ -25,6 +25,8 @@ pub struct PeerHandle {
 
 pub(crate) struct Inner {
     pub(crate) session: Arc<SessionInner>,
+    /// Whether messages go compressed.
+    pub(crate) compresses: bool,
     pub(crate) id: NodeId,
     pub(crate) client_name: String,
     /// As the remote's Hello stated them, `name/version`.

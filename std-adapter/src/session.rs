@@ -357,10 +357,14 @@ impl Session {
             capabilities: protocols.iter().map(Protocol::capability).collect(),
             counters: Arc::clone(&counters),
         };
-        self.inner.change(|machine, _| machine.set_traffic(traffic));
+        let compresses = self.inner.change(|machine, _| {
+            machine.set_traffic(traffic);
+            machine.compresses()
+        });
         PeerHandle {
             inner: Arc::new(Inner {
                 session: Arc::clone(&self.inner),
+                compresses,
                 id,
                 client_name: hello.client_name,
                 capabilities: hello.capabilities,

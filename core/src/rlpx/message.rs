@@ -1,10 +1,11 @@
-//! One message on its way into the transmit ring, chunk by chunk, through a ring of any size.
+//! One message on its way into the output, chunk by chunk, through a ring of any size.
 
 use super::cipher::FrameKeys;
 use super::sponge::Sponge;
 use super::transmit::{HEADER_LENGTH, MAC_LENGTH, TransmitHalf, frame_length, padded};
 use crate::code::WireCode;
-use crate::ring::{BLOCK, Ring};
+use crate::output::Output;
+use crate::ring::BLOCK;
 use crate::{MAX_MESSAGE_LENGTH, rlp};
 
 #[cfg(feature = "snappy")]
@@ -15,6 +16,11 @@ use crate::snappy;
 pub enum Compression<'t> {
     /// As it is: one of the sides speaks a version without Snappy.
     None,
+    /// The slices are compressed already, by the caller: the form in which they go over the wire.
+    Done {
+        /// Bytes of the payload before that.
+        length: u32,
+    },
     /// As one Snappy literal block: no table, no gain, no search.
     #[cfg(feature = "snappy")]
     Literal,
@@ -27,10 +33,19 @@ pub enum Compression<'t> {
 }
 
 impl Compression<'_> {
+    /// Bytes of the payload before it was compressed.
+    pub(crate) fn length(&self, payload: &[&[u8]]) -> u32 {
+        match self {
+            Compression::Done { length } => *length,
+            _ => total(payload) as u32,
+        }
+    }
+
     /// A reborrow, for one call.
     pub fn reborrow(&mut self) -> Compression<'_> {
         match self {
             Compression::None => Compression::None,
+            Compression::Done { length } => Compression::Done { length: *length },
             #[cfg(feature = "snappy")]
             Compression::Literal => Compression::Literal,
             #[cfg(feature = "snappy")]
@@ -69,6 +84,13 @@ pub struct MessageWriter {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TooLarge;
 
+/// Bytes of all slices together; `usize::MAX` if that is no length.
+pub fn total(payload: &[&[u8]]) -> usize {
+    payload
+        .iter()
+        .fold(0, |sum: usize, slice| sum.saturating_add(slice.len()))
+}
+
 impl MessageWriter {
     /// Measures the message: a frame states its length first, which with Snappy is known only after a first pass.
     ///
@@ -79,14 +101,12 @@ impl MessageWriter {
         payload: &[&[u8]],
         compression: Compression<'_>,
     ) -> Result<Self, TooLarge> {
-        let plain = payload
-            .iter()
-            .fold(0usize, |sum, slice| sum.saturating_add(slice.len()));
+        let plain = total(payload);
         if plain > MAX_MESSAGE_LENGTH as usize {
             return Err(TooLarge);
         }
         let length = match compression {
-            Compression::None => plain,
+            Compression::None | Compression::Done { .. } => plain,
             #[cfg(feature = "snappy")]
             Compression::Literal => snappy::measure(payload, None),
             #[cfg(feature = "snappy")]
@@ -126,18 +146,21 @@ impl MessageWriter {
         self.stage != Stage::Header
     }
 
-    /// Seals as much as the ring has room for. Returns the bytes sealed by this call and whether the frame is whole.
-    pub fn seal<S: Sponge>(
+    /// Seals as much as the output has room for, and not much more than `budget` bytes. Returns the bytes sealed by this call
+    /// and whether the frame is whole.
+    pub fn seal<S: Sponge, O: Output>(
         &mut self,
         transmit: &mut TransmitHalf<S>,
         keys: &FrameKeys,
-        ring: &mut Ring<'_>,
+        output: &mut O,
         payload: &[&[u8]],
         mut compression: Compression<'_>,
+        budget: usize,
     ) -> (usize, bool) {
+        output.expect(self.left().min(budget).min(output.free()));
         let mut sealed = 0;
-        if self.stage == Stage::Header && ring.free() >= HEADER_LENGTH {
-            let fits = ring.push(&transmit.header(keys, self.body_length as u32));
+        if self.stage == Stage::Header && output.free() >= HEADER_LENGTH {
+            let fits = output.push(&transmit.header(keys, self.body_length as u32));
             debug_assert!(fits, "there was room for the header");
             sealed += HEADER_LENGTH;
             self.stage = Stage::Body;
@@ -148,24 +171,31 @@ impl MessageWriter {
                 self.stage = Stage::Mac;
                 break;
             }
-            let room = ring.writable();
+            let room = output.writable();
             let n = room.len().min(left);
-            let Some(chunk) = room.get_mut(..n).filter(|chunk| !chunk.is_empty()) else {
+            let chunk = room.get_mut(..n).filter(|chunk| !chunk.is_empty());
+            let Some(chunk) = chunk.filter(|_| sealed < budget) else {
                 return (sealed, false);
             };
             self.fill(chunk, payload, compression.reborrow());
             transmit.body(keys, chunk);
-            ring.commit(n);
+            output.commit(n);
             self.sealed += n;
             sealed += n;
         }
-        if self.stage == Stage::Mac && ring.free() >= MAC_LENGTH {
-            let fits = ring.push(&transmit.finish(keys));
+        if self.stage == Stage::Mac && output.free() >= MAC_LENGTH {
+            let fits = output.push(&transmit.finish(keys));
             debug_assert!(fits, "there was room for the MAC");
             sealed += MAC_LENGTH;
             self.stage = Stage::Done;
         }
         (sealed, self.stage == Stage::Done)
+    }
+
+    /// Bytes of the frame that are not sealed.
+    fn left(&self) -> usize {
+        let header = if self.has_begun() { 0 } else { HEADER_LENGTH };
+        header + padded(self.body_length) - self.sealed + MAC_LENGTH
     }
 
     /// Writes the next bytes of the padded body; `out` is whole blocks, and never more than are left.
@@ -181,7 +211,7 @@ impl MessageWriter {
         };
         head.copy_from_slice(self.code.get(..code).unwrap_or_default());
         let written = match compression {
-            Compression::None => self.copy(out, payload),
+            Compression::None | Compression::Done { .. } => self.copy(out, payload),
             #[cfg(feature = "snappy")]
             Compression::Literal => self.encoder.emit(payload, None, out),
             #[cfg(feature = "snappy")]

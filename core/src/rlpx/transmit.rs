@@ -5,7 +5,12 @@
 use super::cipher::{FrameCipher, FrameKeys};
 use super::mac::Mac;
 use super::sponge::{Keccak256, Sponge};
-use crate::ring::{BLOCK, Ring};
+use crate::config::Local;
+use crate::control::{CONTROL_LENGTH, Control};
+use crate::inbox::copy;
+use crate::output::Output;
+use crate::ring::BLOCK;
+use crate::rlp;
 
 /// Bytes of a frame before its body: header and header MAC.
 pub const HEADER_LENGTH: usize = 32;
@@ -87,21 +92,64 @@ impl<S: Sponge> TransmitHalf<S> {
         true
     }
 
-    /// Seals one small frame into a ring that has room for it: `code` and `payload`. Returns false, having sealed nothing,
-    /// if it does not fit.
-    #[must_use]
-    pub fn seal_into(
+    /// Seals one message of the base protocol; returns the bytes of its frame, or 0, having sealed nothing, if there is no room
+    /// for it. Our Hello is encoded in place, so the room for it must be contiguous: in an empty ring it is.
+    pub fn seal_control<O: Output>(
         &mut self,
         keys: &FrameKeys,
-        ring: &mut Ring<'_>,
+        output: &mut O,
+        local: &Local<'_>,
+        control: Control,
+        compressed: bool,
+    ) -> usize {
+        let (code, code_length) = rlp::encode_code(control.code().0);
+        let code = code.get(..code_length).unwrap_or_default();
+        if control == Control::Hello {
+            return self.seal_hello(keys, output, local, code).unwrap_or(0);
+        }
+        let mut payload = [0; CONTROL_LENGTH];
+        let length = control.encode(local, compressed, &mut payload);
+        let payload = payload.get(..length.unwrap_or(0)).unwrap_or_default();
+        self.seal_small(keys, output, code, payload)
+    }
+
+    /// Seals our Hello in place.
+    fn seal_hello<O: Output>(
+        &mut self,
+        keys: &FrameKeys,
+        output: &mut O,
+        local: &Local<'_>,
+        code: &[u8],
+    ) -> Option<usize> {
+        output.expect(frame_length(code.len() + local.hello_length()));
+        let room = output.writable();
+        let at = HEADER_LENGTH + code.len();
+        let length = local.encode_hello(room.get_mut(at..)?).ok()?;
+        copy(room.get_mut(HEADER_LENGTH..at)?, code);
+        let body = code.len() + length;
+        let frame = frame_length(body);
+        if !self.seal(keys, room.get_mut(..frame)?, body) {
+            return None;
+        }
+        output.commit(frame);
+        Some(frame)
+    }
+
+    /// Seals one small frame, block by block: `code` and `payload`. Returns its bytes, or 0 if it does not fit.
+    fn seal_small<O: Output>(
+        &mut self,
+        keys: &FrameKeys,
+        output: &mut O,
         code: &[u8],
         payload: &[u8],
-    ) -> bool {
-        let length = code.len().saturating_add(payload.len());
-        if ring.free() < frame_length(length) || length > crate::MAX_MESSAGE_LENGTH as usize {
-            return false;
+    ) -> usize {
+        let length = code.len() + payload.len();
+        let frame = frame_length(length);
+        output.expect(frame);
+        if output.free() < frame {
+            return 0;
         }
-        let mut fits = ring.push(&self.header(keys, length as u32));
+        let mut fits = output.push(&self.header(keys, length as u32));
         let mut bytes = code.iter().chain(payload).copied();
         for _ in 0..padded(length) / BLOCK {
             let mut block = [0; BLOCK];
@@ -109,9 +157,11 @@ impl<S: Sponge> TransmitHalf<S> {
                 *to = from;
             }
             self.body(keys, &mut block);
-            fits &= ring.push(&block);
+            fits &= output.push(&block);
         }
-        fits & ring.push(&self.finish(keys))
+        fits &= output.push(&self.finish(keys));
+        debug_assert!(fits, "there was room for the control message");
+        frame
     }
 }
 

@@ -1,29 +1,35 @@
-//! The session's own progress: handshake steps, deadlines, control messages, events, wakes.
+//! The session's own progress: handshake steps, deadlines, control messages, events.
 
-use core::task::Waker;
-
-use super::{Event, Live, Phase, Session};
+use super::Event;
+use super::buffers::Buffers;
+use super::connection::{Connection, Phase};
 use crate::config::Local;
-use crate::control::{CONTROL_LENGTH, Control};
+use crate::control::CONTROL_LENGTH;
 use crate::error::TransportError;
 use crate::lifecycle::State;
 use crate::node_id::NodeId;
-use crate::ring::Ring;
-use crate::rlp;
+use crate::output::{Output, Room};
 use crate::rlpx::handshake::Progress;
-use crate::rlpx::transmit::{HEADER_LENGTH, frame_length};
+use crate::rlpx::transmit::frame_length;
+use crate::rlpx::{NodeKey, Sponge};
 use crate::time::{Instant, PollAt};
 
-impl<const N: usize> Session<'_, N> {
+impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
     /// Does what is due: one step of the handshake, deadlines, control messages. Returns an event, or `None` when there is
-    /// nothing more to do now. Work is bounded by one step of the handshake.
-    pub fn poll(&mut self, now: Instant) -> Option<Event> {
-        let authenticated = self.step_handshake(now);
-        self.resume_held(now);
+    /// nothing more to do now. Work is bounded by one step of the handshake, which is at most one point multiplication.
+    pub fn poll<B: Buffers<Slot = Slot>>(
+        &mut self,
+        now: Instant,
+        key: &NodeKey,
+        local: &Local<'_>,
+        buffers: &mut B,
+    ) -> Option<Event> {
+        let authenticated = self.step_handshake(now, key, buffers);
+        self.resume_held(now, buffers);
         self.peer.handle_timeout(now);
-        self.seal_control(now);
-        if self.peer.is_closing() && !matches!(self.phase, Phase::Live(_)) {
-            // There are no keys to say anything with.
+        self.seal_control(now, local, buffers.output());
+        if self.peer.is_closing() && !self.can_send() {
+            // There is nothing to say a Disconnect with, so nothing to wait for.
             self.peer.handle_end(now, TransportError::Handshake);
         }
         if let Some(id) = authenticated.filter(|_| !self.peer.is_closing()) {
@@ -40,9 +46,9 @@ impl<const N: usize> Session<'_, N> {
         match (self.peer.state(), self.peer.close_reason()) {
             (State::Closed, Some(reason)) if !self.was_closed => {
                 self.was_closed = true;
-                self.ring.clear();
+                buffers.output().clear();
                 if let Phase::Live(live) = &mut self.phase {
-                    live.receive.abort(&mut self.inboxes);
+                    live.receive.abort(buffers.inboxes());
                 }
                 Some(Event::Closed(reason))
             }
@@ -52,7 +58,12 @@ impl<const N: usize> Session<'_, N> {
 
     /// One step of the handshake; the remote's identity when it is done.
     #[inline(never)]
-    fn step_handshake(&mut self, now: Instant) -> Option<NodeId> {
+    fn step_handshake<B: Buffers<Slot = Slot>>(
+        &mut self,
+        now: Instant,
+        key: &NodeKey,
+        buffers: &mut B,
+    ) -> Option<NodeId> {
         let Phase::Handshake {
             handshake,
             computes,
@@ -65,11 +76,12 @@ impl<const N: usize> Session<'_, N> {
         if !*computes || self.peer.is_closing() {
             return None;
         }
-        let received = self.inboxes.scratch().get(..*gathered).unwrap_or_default();
-        match handshake.advance(self.key, self.ring.storage(), received) {
+        let (sent, received) = buffers.handshake();
+        let received = received.get(..*gathered).unwrap_or_default();
+        match handshake.advance(key, sent, received) {
             Ok(Progress::Working) => None,
             Ok(Progress::Send(length)) => {
-                self.ring.commit(length);
+                buffers.send_packet(length);
                 self.peer.on_sealed(now, length);
                 None
             }
@@ -78,14 +90,18 @@ impl<const N: usize> Session<'_, N> {
                 *computes = *gathered >= total;
                 None
             }
-            Ok(Progress::Agreed) => self.establish(now),
+            Ok(Progress::Agreed) => self.establish(now, buffers),
             Err(_) => self.fail(now),
         }
     }
 
     /// The end of the handshake. Apart, since what it makes is large and would stand on the stack in every step.
     #[inline(never)]
-    fn establish(&mut self, now: Instant) -> Option<NodeId> {
+    fn establish<B: Buffers<Slot = Slot>>(
+        &mut self,
+        now: Instant,
+        buffers: &mut B,
+    ) -> Option<NodeId> {
         let Phase::Handshake {
             handshake,
             gathered,
@@ -94,8 +110,9 @@ impl<const N: usize> Session<'_, N> {
         else {
             return None;
         };
-        let received = self.inboxes.scratch().get(..*gathered).unwrap_or_default();
-        match handshake.establish(self.ring.storage(), received) {
+        let (sent, received) = buffers.handshake();
+        let received = received.get(..*gathered).unwrap_or_default();
+        match handshake.establish(sent, received) {
             Ok(established) => {
                 let id = established.remote;
                 self.phase = Phase::Authenticated(established);
@@ -111,99 +128,61 @@ impl<const N: usize> Session<'_, N> {
         None
     }
 
-    /// Whether the ring has room for the control message that wants to go out.
-    fn has_room_for_control(&self) -> bool {
+    /// Whether a control message wants to go out, and there is room for it. For the last one storage that grows always has
+    /// room; for others it does not, lest a remote that asks and does not read make it grow.
+    fn may_seal_control<R: Room>(&self, local: &Local<'_>, output: &R) -> bool {
+        if !self.peer.wants_to_send() {
+            return false;
+        }
         let length = if self.peer.has_said_hello() {
             CONTROL_LENGTH
+        } else if self.defers_hello && !self.peer.is_closing() {
+            return false;
         } else {
-            self.local.hello_length()
+            local.hello_length()
         };
-        self.ring.free() >= frame_length(1 + length) && (!self.unaligned || self.ring.is_empty())
+        let contiguous = R::GROWS || self.peer.has_said_hello() || output.is_empty();
+        contiguous && output.fits(frame_length(1 + length)).is_ok()
+            || R::GROWS && self.peer.is_closing()
     }
 
-    fn seal_control(&mut self, now: Instant) {
-        while self.peer.wants_to_send() && self.has_room_for_control() {
+    pub(super) fn seal_control<O: Output>(
+        &mut self,
+        now: Instant,
+        local: &Local<'_>,
+        output: &mut O,
+    ) {
+        while !self.is_cut && self.may_seal_control(local, output) {
             let Phase::Live(live) = &mut self.phase else {
                 return;
             };
-            self.unaligned = false;
             let Some(control) = self.peer.poll_control(now) else {
                 return;
             };
-            let (code, code_length) = rlp::encode_code(control.code().0);
-            let code = code.get(..code_length).unwrap_or_default();
-            let before = self.ring.len();
-            let sealed = if control == Control::Hello {
-                // The ring is empty, so that its room is contiguous.
-                seal_hello(live, &mut self.ring, &self.local, code)
-            } else {
-                let mut payload = [0; CONTROL_LENGTH];
-                match control.encode(&self.local, self.peer.compresses(), &mut payload) {
-                    Ok(n) => {
-                        let payload = payload.get(..n).unwrap_or_default();
-                        live.transmit
-                            .seal_into(&live.keys, &mut self.ring, code, payload)
-                    }
-                    Err(_) => false,
-                }
-            };
-            debug_assert!(sealed, "there was room for the control message");
-            self.peer.on_sealed(now, self.ring.len() - before);
+            let compressed = self.peer.compresses();
+            let sealed = live
+                .transmit
+                .seal_control(&live.keys, output, local, control, compressed);
+            debug_assert!(sealed > 0, "there was room for the control message");
+            self.peer.on_sealed(now, sealed);
         }
     }
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
-    pub fn poll_at(&self) -> PollAt {
+    pub fn poll_at<R: Room>(&self, local: &Local<'_>, output: &R) -> PollAt {
         let computes = matches!(self.phase, Phase::Handshake { computes: true, .. })
             && !self.peer.is_closing();
-        let can_send = matches!(self.phase, Phase::Live(_))
-            && self.peer.wants_to_send()
-            && !self.peer.is_inside_frame()
-            && self.has_room_for_control();
+        let can_send = self.can_send();
+        let sends =
+            can_send && !self.peer.is_inside_frame() && self.may_seal_control(local, output);
         let untold = (self.is_active && !self.was_active)
             || (self.peer.state() == State::Closed && !self.was_closed)
-            || (self.peer.state() == State::Closing && !matches!(self.phase, Phase::Live(_)))
+            || (self.peer.state() == State::Closing && !can_send)
             || self.peer.may_half_close();
-        if computes || can_send || untold || self.may_resume {
+        if computes || sends || untold || self.may_resume {
             PollAt::Now
         } else {
             self.peer.poll_at()
         }
     }
-
-    /// A task to wake. Call until `None`, after every lock is released if the driver has locks.
-    pub fn next_wake(&mut self) -> Option<Waker> {
-        let room = if self.ring.free() >= HEADER_LENGTH {
-            self.peer.take_room_waiter()
-        } else {
-            None
-        };
-        room.or_else(|| self.peer.next_wake())
-            .or_else(|| self.inboxes.next_wake(self.peer.is_closing()))
-    }
-}
-
-/// Seals our Hello in place, in an empty ring.
-fn seal_hello(live: &mut Live, ring: &mut Ring<'_>, local: &Local<'_>, code: &[u8]) -> bool {
-    let room = ring.writable();
-    let at = HEADER_LENGTH + code.len();
-    let Some(length) = room
-        .get_mut(at..)
-        .and_then(|payload| local.encode_hello(payload).ok())
-    else {
-        return false;
-    };
-    let Some(to) = room.get_mut(HEADER_LENGTH..at) else {
-        return false;
-    };
-    to.copy_from_slice(code);
-    let body = code.len() + length;
-    let Some(frame) = room.get_mut(..frame_length(body)) else {
-        return false;
-    };
-    if !live.transmit.seal(&live.keys, frame, body) {
-        return false;
-    }
-    ring.commit(frame_length(body));
-    true
 }

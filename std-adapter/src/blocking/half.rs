@@ -9,6 +9,7 @@ use devp2p_core::error::TransportError;
 use devp2p_core::time::Instant;
 
 use crate::busy_poll::BusyPoll;
+use crate::connection::output::InFlight;
 use crate::sync::thread;
 use crate::transport::{Closer, Source};
 
@@ -25,9 +26,6 @@ const PART: usize = 16 * 1024;
 
 /// Read timeout of a thread that cannot wait for ever.
 pub(super) const SLICE: Duration = Duration::from_millis(20);
-
-/// Room for output that an idle session keeps.
-const KEPT_OUTPUT: usize = 4 * 1024;
 
 /// What a read of the transport brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,20 +183,20 @@ impl ReadBuffer {
 pub(crate) struct WriteHalf {
     writer: Box<dyn Write + Send>,
     /// The bytes being written, exchanged with the output so that both keep their room.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: InFlight,
 }
 
 impl WriteHalf {
     pub(super) fn new(writer: Box<dyn Write + Send>) -> Self {
         Self {
             writer,
-            bytes: Vec::new(),
+            bytes: InFlight::default(),
         }
     }
 
     /// Writes all of the bytes; tells `taken` of each part that the transport took.
     pub(super) fn write_all(&mut self, mut taken: impl FnMut(usize)) -> io::Result<()> {
-        let mut rest = &self.bytes[..];
+        let mut rest = self.bytes.readable();
         while !rest.is_empty() {
             match self.writer.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -216,8 +214,7 @@ impl WriteHalf {
 
     /// Gives back room that a burst took.
     pub(super) fn shrink(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_OUTPUT);
+        self.bytes.shrink();
     }
 }
 

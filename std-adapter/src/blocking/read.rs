@@ -87,8 +87,9 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 }
             }
             // A read of the transport could outlast a shorter wait.
-            let may_read = state.can_slice && !gave_up && left.is_none_or(|left| left > SLICE * 2);
-            if may_read
+            let would_read = !gave_up && left.is_none_or(|left| left > SLICE * 2);
+            if would_read
+                && state.can_slice
                 && !passed_on
                 && let Some(half) = state.take_read_half()
             {
@@ -104,7 +105,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
             }
             passed_on = false;
             state.asleep |= bit;
-            state.willing |= if may_read { bit } else { 0 };
+            state.willing |= if would_read { bit } else { 0 };
             state = state.wait(&self.readers[subprotocol], deadline);
             state.asleep &= !bit;
             state.willing &= !bit;

@@ -5,11 +5,16 @@ use std::time;
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::{CloseReason, WriteError};
+use devp2p_core::time::Instant;
 
-use super::{Blocking, Env, Guard, Machine, Written};
+use super::{Blocking, Env, Guard, Machine, PendingWrite, Progress, Written};
 
 /// How often a thread writes for others too, before it leaves that to the writer thread.
 const ROUNDS: usize = 4;
+
+/// Bytes of a frame that are sealed under one holding of the lock: the remote opens the first pieces of a large frame while the
+/// last are sealed.
+const PIECE: usize = 64 * 1024;
 
 /// How often the writer thread looks at bytes that wait for more of a burst.
 const TICK: time::Duration = time::Duration::from_micros(300);
@@ -29,13 +34,20 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         payload: M::Payload<'_>,
         deadline: Option<time::Instant>,
     ) -> Result<Written, WriteError> {
+        let mut write = PendingWrite::new(subprotocol, code);
         let mut state = self.lock();
         loop {
             let now = self.env.now();
-            match state.machine.write(now, subprotocol, code, payload) {
-                Ok(written) => {
-                    state.changed = true;
+            state.changed = true;
+            let progress = match deadline {
+                None => state.machine.write(now, &mut write, payload, PIECE),
+                // A frame that is begun must be completed, however long that takes.
+                Some(_) => state.try_write(now, subprotocol, code, payload),
+            };
+            match progress? {
+                Progress::Sealed(written) => {
                     state.wrote |= 1 << subprotocol;
+                    state.progressed = true;
                     let waiting = state.machine.output().len();
                     // Writing to the transport may take longer than a deadline allows.
                     if state.cork.on_sealed(now, waiting) && deadline.is_none() {
@@ -43,17 +55,18 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                     }
                     return Ok(written);
                 }
-                Err(WriteError::WouldBlock { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let may_flush = deadline.is_none() && state.write.is_some();
-            if may_flush && state.machine.output().has_unsent() {
-                state = self.flush(state, 1);
-            } else if deadline.is_some_and(|at| at <= time::Instant::now()) {
-                return Err(WriteError::TimedOut);
-            } else {
-                state.cork.on_leave();
-                state = state.wait_for_progress(deadline);
+                Progress::Budget => state = self.flush(state, 1),
+                Progress::Waits => {
+                    let can_flush = state.write.is_some() && state.machine.output().has_unsent();
+                    if can_flush && deadline.is_none() {
+                        state = self.flush(state, 1);
+                    } else if deadline.is_some_and(|at| at <= time::Instant::now()) {
+                        return Err(WriteError::TimedOut);
+                    } else {
+                        state.cork.on_leave();
+                        state = state.wait_for_progress(deadline);
+                    }
+                }
             }
         }
     }
@@ -67,7 +80,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
     ) -> Result<Written, WriteError> {
         let now = self.env.now();
         let mut state = self.lock();
-        let written = state.machine.write(now, subprotocol, code, payload)?;
+        let written = state.machine.try_write(now, subprotocol, code, payload)?;
         state.changed = true;
         state.wrote |= 1 << subprotocol;
         Ok(written)
@@ -107,7 +120,6 @@ impl<M: Machine, E: Env> Blocking<M, E> {
             state.cork.on_leave();
             drop(state);
             let written = catch_unwind(AssertUnwindSafe(|| half.write_all(|n| self.on_sent(n))));
-            half.bytes.clear();
             state = self.lock();
             match written {
                 Ok(Ok(())) => {}
@@ -186,6 +198,20 @@ impl<M: Machine, E: Env> Blocking<M, E> {
 }
 
 impl<M: Machine> super::State<M> {
+    fn try_write(
+        &mut self,
+        now: Instant,
+        subprotocol: usize,
+        code: LocalCode,
+        payload: M::Payload<'_>,
+    ) -> Result<Progress, WriteError> {
+        match self.machine.try_write(now, subprotocol, code, payload) {
+            Ok(written) => Ok(Progress::Sealed(written)),
+            Err(WriteError::WouldBlock { .. }) => Ok(Progress::Waits),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The transport takes no more bytes. What has arrived may tell why (a Disconnect, say), so a live session ends when that was
     /// read; a closing one ends now.
     fn cut(&mut self) {

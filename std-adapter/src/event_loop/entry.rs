@@ -16,7 +16,6 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::time::{Instant, PollAt};
 use mio::net::TcpStream;
 
-use super::connection::{Connection, Event, Untold};
 use super::deadlines::Place;
 use super::dialling::Reply;
 use super::handle::{Begun, Handle};
@@ -25,6 +24,7 @@ use super::lane::Ticket;
 use super::node::Common;
 use super::open::{Open, Told};
 use super::tools::Tools;
+use crate::connection::{Connection, Event, Untold};
 use crate::events::PeerEvent;
 use crate::node::DialError;
 use crate::peer::HelloText;

@@ -9,10 +9,10 @@ use devp2p_core::inbox::Meta;
 use devp2p_core::time::Instant;
 use mio::net::TcpStream;
 
-use super::connection::Connection;
 use super::handle::Handle;
-use super::inbox::Observer;
 use super::tools::Tools;
+use crate::connection::Connection;
+use crate::connection::inbox::Observer;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::host::Host;

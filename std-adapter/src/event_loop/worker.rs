@@ -15,7 +15,6 @@ use mio::{Events, Interest, Poll, Token};
 use zeroize::Zeroizing;
 
 use super::connecting::{Attempt, Connected};
-use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::dialling::Reply;
 use super::entry::{Entry, Turn};
@@ -23,6 +22,7 @@ use super::lane::{Command, Lane, Ticket};
 use super::node::Common;
 use super::slots::{Slot, Slots};
 use super::tools::Tools;
+use crate::connection::Connection;
 use crate::node::DialError;
 
 /// The waker's.

@@ -10,17 +10,18 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::inbox::Meta;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::Entropy;
+use devp2p_core::session::{Progress, Write as PendingWrite, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
-use crate::blocking::{self, Event, Written};
+use crate::blocking::{self, Event};
+use crate::connection::inbox::{Arrived, Inbox, Observer};
+use crate::connection::output::Output;
+use crate::connection::{self, Connection, Encoded, Untold};
 use crate::counters::Counters;
-use crate::event_loop::connection::{self, Connection, Untold};
-use crate::event_loop::inbox::{Arrived, Inbox, Observer};
 use crate::event_loop::tools::Tools;
 use crate::events::PeerEvent;
 use crate::host::{Host, MAX_PROTOCOLS};
 use crate::offer::Offer;
-use crate::output::Output;
 use crate::peer::HelloText;
 
 /// Sealed bytes that may wait for the wire before writers wait. An empty output takes any frame.
@@ -105,6 +106,11 @@ impl Machine {
         self.connection.peer()
     }
 
+    /// Whether messages go compressed, once the session is active.
+    pub(crate) fn compresses(&self) -> bool {
+        self.connection.compresses()
+    }
+
     pub(crate) fn request_ping(&mut self) {
         self.connection.request_ping();
     }
@@ -123,8 +129,8 @@ impl Machine {
     }
 
     /// The remote's Hello, if it came while ours is held.
-    pub(crate) fn held_hello(&self) -> Option<Vec<u8>> {
-        self.connection.held_hello().map(<[u8]>::to_vec)
+    pub(crate) fn held_hello(&mut self) -> Option<Vec<u8>> {
+        self.connection.held_hello(&mut self.tools)
     }
 
     /// It is decided what this session offers; the first call counts.
@@ -136,7 +142,7 @@ impl Machine {
         self.hello_at = Instant::MAX;
         self.connection.inbox = Inbox::by_subprotocol(offer.registered.len());
         self.tools.offer = Some(offer);
-        self.connection.offer(now, &self.tools);
+        self.connection.offer(now, &mut self.tools);
     }
 
     /// The identity that the handshake claims, once.
@@ -165,7 +171,7 @@ impl Machine {
 
 impl blocking::Machine for Machine {
     type Message = Arrived;
-    type Payload<'a> = &'a [&'a [u8]];
+    type Payload<'a> = Encoded<'a>;
 
     fn close_reason(&self) -> Option<CloseReason> {
         self.connection.close_reason()
@@ -229,12 +235,27 @@ impl blocking::Machine for Machine {
     fn write(
         &mut self,
         now: Instant,
+        write: &mut PendingWrite,
+        message: Encoded<'_>,
+        budget: usize,
+    ) -> Result<Progress, WriteError> {
+        self.connection
+            .write(now, &mut self.tools, write, message, budget)
+    }
+
+    fn try_write(
+        &mut self,
+        now: Instant,
         subprotocol: usize,
         code: LocalCode,
-        payload: &[&[u8]],
+        message: Encoded<'_>,
     ) -> Result<Written, WriteError> {
         self.connection
-            .try_write(now, &mut self.tools, subprotocol, code, payload)
+            .try_write_encoded(now, &mut self.tools, subprotocol, code, message)
+    }
+
+    fn pass_token(&mut self) {
+        self.connection.pass_token(&self.tools);
     }
 
     fn output(&mut self) -> &mut Output {

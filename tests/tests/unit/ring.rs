@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use devp2p_core::error::WriteError;
+use devp2p_core::output::{Output, Room};
 use devp2p_core::ring::{BLOCK, Ring};
 use proptest::prelude::*;
 
@@ -10,6 +12,8 @@ struct Model<'a> {
     ring: Ring<'a>,
     waits: VecDeque<u8>,
     next: u8,
+    /// Bytes written since nothing waited.
+    written: usize,
 }
 
 impl<'a> Model<'a> {
@@ -21,6 +25,7 @@ impl<'a> Model<'a> {
             ring,
             waits: VecDeque::new(),
             next: 0,
+            written: 0,
         }
     }
 
@@ -36,6 +41,14 @@ impl<'a> Model<'a> {
         let bytes = self.bytes(n.min(room));
         self.ring.writable()[..bytes.len()].copy_from_slice(&bytes);
         self.ring.commit(bytes.len());
+        self.wait(bytes);
+    }
+
+    fn wait(&mut self, bytes: Vec<u8>) {
+        if self.waits.is_empty() {
+            self.written = 0;
+        }
+        self.written += bytes.len();
         self.waits.extend(bytes);
     }
 
@@ -44,7 +57,7 @@ impl<'a> Model<'a> {
         let bytes = self.bytes(n);
         assert_eq!(self.ring.push(&bytes), fits, "{n} bytes");
         if fits {
-            self.waits.extend(bytes);
+            self.wait(bytes);
         }
     }
 
@@ -58,11 +71,24 @@ impl<'a> Model<'a> {
         let (ring, waits) = (&mut self.ring, &self.waits);
         assert_eq!(ring.len(), waits.len());
         assert_eq!(ring.is_empty(), waits.is_empty());
+        let aligned = waits.is_empty() || self.written.is_multiple_of(BLOCK);
+        let free = match aligned {
+            true => (ring.capacity() - waits.len()) / BLOCK * BLOCK,
+            false => 0,
+        };
         assert_eq!(
             ring.free(),
-            (ring.capacity() - waits.len()) / BLOCK * BLOCK,
-            "free room is counted in whole blocks"
+            free,
+            "in whole blocks, and none after a part of one"
         );
+        for length in [free, free + 1, ring.capacity(), ring.capacity() + 1] {
+            let expected = match length {
+                _ if length <= free => Ok(()),
+                _ if length > ring.capacity() => Err(WriteError::TooLarge),
+                _ => Err(WriteError::WouldBlock { free }),
+            };
+            assert_eq!(ring.fits(length), expected, "{length} bytes");
+        }
         let readable = ring.readable();
         assert_eq!(
             readable.is_empty(),
@@ -167,6 +193,18 @@ fn a_push_that_fills_the_ring_across_its_end_is_taken_whole() {
     model.push(1);
     model.push(0);
     model.drain();
+}
+
+#[test]
+fn after_a_packet_that_is_not_whole_blocks_there_is_room_once_it_was_taken() {
+    let mut bytes = [0; 64];
+    let mut ring = Ring::new(&mut bytes);
+    assert!(ring.push(&[7; 17]));
+    assert_eq!((ring.free(), ring.writable().len()), (0, 0));
+    ring.consume(16);
+    assert_eq!((ring.free(), ring.writable().len()), (0, 0));
+    ring.consume(1);
+    assert_eq!((ring.free(), ring.writable().len()), (64, 64));
 }
 
 #[test]

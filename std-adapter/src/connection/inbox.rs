@@ -18,11 +18,11 @@ impl Pool {
     const KEPT: (usize, usize) = (8, 64 * 1024);
 
     /// A buffer whose bytes are initialised but mean nothing.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         self.0.pop().unwrap_or_default()
     }
 
-    pub(super) fn give_back(&mut self, buffer: Vec<u8>) {
+    pub(crate) fn give_back(&mut self, buffer: Vec<u8>) {
         let (count, largest) = Self::KEPT;
         if self.0.len() < count && (1..=largest).contains(&buffer.capacity()) {
             self.0.push(buffer);
@@ -65,7 +65,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(protocols: usize) -> Self {
+    pub(crate) fn new(protocols: usize) -> Self {
         Self {
             ready: VecDeque::new(),
             lanes: (0..protocols).map(|_| Lane::default()).collect(),
@@ -107,7 +107,7 @@ impl Inbox {
     }
 
     /// The next message that can be delivered.
-    pub(super) fn next(&mut self) -> Option<Arrived> {
+    pub(crate) fn next(&mut self) -> Option<Arrived> {
         let message = loop {
             let Some(message) = self.ready.pop_front() else {
                 // What a resumed subprotocol left.
@@ -135,20 +135,20 @@ impl Inbox {
     }
 
     /// Gives back the room that a burst of messages took.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.ready.is_empty() && self.ready.capacity() > 0 {
             self.ready = VecDeque::new();
         }
     }
 
-    pub(super) fn set_paused(&mut self, subprotocol: usize, paused: bool) {
+    pub(crate) fn set_paused(&mut self, subprotocol: usize, paused: bool) {
         if let Some(lane) = self.lanes.get_mut(subprotocol) {
             lane.paused = paused;
         }
     }
 
     /// Whether a message waits that can be delivered.
-    pub(super) fn has_next(&self) -> bool {
+    pub(crate) fn has_next(&self) -> bool {
         let mut lanes = self.lanes.iter();
         !self.ready.is_empty() || lanes.any(|lane| !lane.paused && !lane.waiting.is_empty())
     }
@@ -156,14 +156,14 @@ impl Inbox {
 
 impl Arrived {
     /// Bytes of payload.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.meta.length as usize
     }
 }
 
 /// The message that is arriving. It grows with the bytes that arrive: a length is only the peer's word.
 #[derive(Debug)]
-pub(super) struct OpenSlot {
+pub(crate) struct OpenSlot {
     subprotocol: usize,
     /// Initialised bytes, of which the first `filled` are payload.
     bytes: Vec<u8>,
@@ -182,12 +182,12 @@ pub(crate) trait Observer {
 }
 
 /// The inbox as the receiver fills it.
-pub(super) struct Filling<'a, O> {
-    pub(super) inbox: &'a mut Inbox,
-    pub(super) pool: &'a mut Pool,
-    pub(super) protocols: &'a [Protocol],
-    pub(super) memory: &'a Arc<MemoryCap>,
-    pub(super) observer: O,
+pub(crate) struct Filling<'a, O> {
+    pub(crate) inbox: &'a mut Inbox,
+    pub(crate) pool: &'a mut Pool,
+    pub(crate) protocols: &'a [Protocol],
+    pub(crate) memory: &'a Arc<MemoryCap>,
+    pub(crate) observer: O,
 }
 
 impl<O: Observer> Inboxes for Filling<'_, O> {
