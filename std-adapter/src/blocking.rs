@@ -183,6 +183,8 @@ pub(crate) struct State<M: Machine> {
     opener_writes: bool,
     is_told_closing: bool,
     closed: Option<CloseReason>,
+    /// Nothing more arrives.
+    input_ended: bool,
     at_end: Option<AtEnd>,
     /// The deadline that the timer was told.
     armed: Instant,
@@ -254,6 +256,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 opener_writes: true,
                 is_told_closing: false,
                 closed: None,
+                input_ended: false,
                 at_end: None,
                 armed: Instant::MAX,
             }),
@@ -306,6 +309,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
     /// Does what is due at `now`. Never blocks.
     pub(crate) fn on_timer(&self, now: Instant) {
         let mut state = self.lock();
+        debug_assert!(!state.has_sleeper_with_message(), "only time woke a reader");
         state.changed = true;
         state.armed = Instant::MAX;
         state.resume(now);
@@ -395,10 +399,11 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         now: &mut impl FnMut() -> Instant,
         after: &mut After,
     ) {
-        if state.read.is_none() {
+        // Of a closed session the background thread has its end to see, if nobody else does.
+        if state.read.is_none() || (state.closed.is_some() && state.at_end.is_none()) {
             return;
         }
-        if !state.reader.asked && state.machine.wants_input() {
+        if !state.reader.asked && state.wants_read() {
             if !state.can_slice {
                 state.reader.asked = true;
             } else if state.watch.at.is_none() {
@@ -408,7 +413,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 self.arm(state);
             }
         }
-        if state.reader.asked && state.machine.wants_input() {
+        if state.reader.asked && (state.wants_read() || state.closed.is_some()) {
             let run = |blocking: Arc<Self>| blocking.run_reader();
             if self.call(&mut state.reader, now, "devp2p-read", run) {
                 after.read_work |= mem::take(&mut state.reader.rests);
@@ -541,6 +546,11 @@ impl<M: Machine> State<M> {
                 break;
             }
         }
+    }
+
+    /// Whether there is something to read, and room for it.
+    fn wants_read(&mut self) -> bool {
+        !self.input_ended && self.machine.wants_input()
     }
 
     /// The timer has come: a half that lies for too long is for a thread that waits for a message, else for the background.

@@ -15,6 +15,17 @@ pub(crate) use shuttle::{
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+/// The thread as the standard library has it; shuttle's joins its own.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) fn joinable(thread: thread::JoinHandle<()>) -> Option<std::thread::JoinHandle<()>> {
+    Some(thread)
+}
+
+#[cfg(feature = "shuttle")]
+pub(crate) fn joinable(_: thread::JoinHandle<()>) -> Option<std::thread::JoinHandle<()>> {
+    None
+}
+
 /// Locks. Code of the user never runs under a lock of this crate, so a poisoned one guards a whole state.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

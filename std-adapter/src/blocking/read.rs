@@ -7,8 +7,9 @@ use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::time::Instant;
 
 use super::half::{Filled, SLICE};
-use super::{Blocking, Env, Guard, Machine, ReadHalf, State, thread};
+use super::{Blocking, Env, Guard, Machine, ReadHalf, State};
 use crate::busy_poll::BusyPoll;
+use crate::sync;
 use crate::time::to_core_duration;
 
 /// How long the background thread stays without work: longer than pauses that are part of a conversation.
@@ -16,14 +17,18 @@ const LINGER: time::Duration = time::Duration::from_millis(100);
 
 /// What follows once the session has ended: is told whether reading panicked, and of the thread that calls it.
 pub(crate) type AtEnd =
-    Box<dyn FnOnce(std::thread::Result<()>, Option<thread::JoinHandle<()>>) + Send>;
+    Box<dyn FnOnce(std::thread::Result<()>, Option<std::thread::JoinHandle<()>>) + Send>;
 
 impl<M: Machine, E: Env> Blocking<M, E> {
     /// One round of the thread that opens the session: writes what waits, reads once, and handles what came. Returns why the
     /// session is closed, once it is.
     pub(crate) fn open(&self, half: &mut ReadHalf) -> Option<CloseReason> {
         let mut state = self.flush(self.lock().relock(), usize::MAX).relock();
-        if state.closed.is_some() || !state.machine.wants_input() {
+        if state.closed.is_none() && state.input_ended {
+            state.opener_writes = false;
+            state = state.wait_for_progress(None);
+        }
+        if state.closed.is_some() || !state.wants_read() {
             return state.closed;
         }
         state.opener_writes = false;
@@ -194,7 +199,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         let (at_end, thread) = (state.at_end.take(), state.reader.thread.take());
         drop(state);
         if let Some(at_end) = at_end {
-            at_end(over.map(drop), thread);
+            at_end(over.map(drop), thread.and_then(sync::joinable));
         }
     }
 
@@ -213,7 +218,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 return true;
             }
             if state.reader.asked
-                && state.machine.wants_input()
+                && state.wants_read()
                 && let Some(half) = state.read.take()
             {
                 state.reader.asked = false;
@@ -245,7 +250,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
             is_idle = filled == Filled::Nothing;
             let is_over = state.closed.is_some();
             let is_closing = state.machine.close_reason().is_some();
-            if is_over || !state.machine.wants_input() {
+            if is_over || !state.wants_read() {
                 return state;
             }
             if state.can_slice && !is_closing {
@@ -278,7 +283,7 @@ impl<M: Machine> State<M> {
 
     /// The read half, for a thread that waits for a message.
     fn take_read_half(&mut self) -> Option<Box<ReadHalf>> {
-        if self.reader.asked || !self.machine.wants_input() {
+        if self.reader.asked || !self.wants_read() {
             return None;
         }
         let half = self.read.take()?;
@@ -294,6 +299,7 @@ impl<M: Machine> State<M> {
             false => error,
         };
         self.changed = true;
+        self.input_ended = true;
         self.machine.handle_end(now, error);
     }
 
