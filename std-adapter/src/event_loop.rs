@@ -60,7 +60,11 @@ mod lane;
 mod lateness;
 mod node;
 mod open;
-mod output;
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "seen by tests")
+)]
+pub(crate) mod output;
 mod slots;
 mod tools;
 mod worker;

@@ -43,6 +43,9 @@ mod receive;
 mod scratch;
 pub mod session;
 mod tasks;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 pub mod throttle;
 pub mod time;
 pub mod timer;

@@ -171,10 +171,12 @@ impl MessageWriter {
                 self.stage = Stage::Mac;
                 break;
             }
+            if sealed >= budget {
+                return (sealed, false);
+            }
             let room = output.writable();
             let n = room.len().min(left);
-            let chunk = room.get_mut(..n).filter(|chunk| !chunk.is_empty());
-            let Some(chunk) = chunk.filter(|_| sealed < budget) else {
+            let Some(chunk) = room.get_mut(..n).filter(|chunk| !chunk.is_empty()) else {
                 return (sealed, false);
             };
             self.fill(chunk, payload, compression.reborrow());

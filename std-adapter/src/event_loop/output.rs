@@ -12,7 +12,7 @@ const SLICE: usize = 16 * 1024;
 
 /// Bytes that wait, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub struct Output {
     /// All initialised, once; those that wait are `taken..end`.
     bytes: Vec<u8>,
     taken: usize,
@@ -21,20 +21,22 @@ pub(super) struct Output {
 
 impl Output {
     /// Bytes that wait.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.end - self.taken
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn readable(&self) -> &[u8] {
+    /// What waits.
+    pub fn readable(&self) -> &[u8] {
         self.bytes.get(self.taken..self.end).unwrap_or_default()
     }
 
     /// The wire took `n` bytes.
-    pub(super) fn consume(&mut self, n: usize) {
+    pub fn consume(&mut self, n: usize) {
         self.taken += n.min(self.len());
         if self.is_empty() {
             (self.taken, self.end) = (0, 0);
@@ -46,7 +48,7 @@ impl Output {
     }
 
     /// Gives an empty buffer back.
-    pub(super) fn release(&mut self, spare: &mut Option<Vec<u8>>) {
+    pub fn release(&mut self, spare: &mut Option<Vec<u8>>) {
         if self.is_empty() && self.bytes.capacity() > 0 {
             let bytes = std::mem::take(&mut self.bytes);
             (self.taken, self.end) = (0, 0);
@@ -56,8 +58,14 @@ impl Output {
         }
     }
 
+    /// Bytes of memory that it has.
+    #[cfg(feature = "testing")]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Forgets what waits.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -76,10 +84,11 @@ impl Output {
 
 /// What an output takes: it may be full, but an empty one takes any frame.
 #[derive(Debug)]
-pub(super) struct Limited<'a> {
-    pub(super) output: &'a Output,
+pub struct Limited<'a> {
+    /// The output.
+    pub output: &'a Output,
     /// Bytes that may wait.
-    pub(super) limit: usize,
+    pub limit: usize,
 }
 
 impl Limited<'_> {
@@ -112,13 +121,15 @@ impl Room for Limited<'_> {
 
 /// An output that is lent to the session machine for one call.
 #[derive(Debug)]
-pub(super) struct Lent<'a> {
-    pub(super) output: &'a mut Output,
+pub struct Lent<'a> {
+    /// The output.
+    pub output: &'a mut Output,
     /// Where the buffer comes from.
-    pub(super) spare: &'a mut Option<Vec<u8>>,
-    pub(super) limit: usize,
+    pub spare: &'a mut Option<Vec<u8>>,
+    /// Bytes that may wait.
+    pub limit: usize,
     /// Bytes that are still to come of those that were announced; they have room whatever the limit is.
-    pub(super) expected: usize,
+    pub expected: usize,
 }
 
 impl Lent<'_> {
@@ -148,14 +159,14 @@ impl Room for Lent<'_> {
 
 impl output::Output for Lent<'_> {
     fn expect(&mut self, n: usize) {
-        self.expected = self.expected.max(n);
-        self.output.room(n, self.spare);
+        self.expected = self.expected.max(n.next_multiple_of(BLOCK));
+        self.output.room(self.expected, self.spare);
     }
 
     fn writable(&mut self) -> &mut [u8] {
         let n = match self.expected {
             0 => self.free(),
-            expected => expected / BLOCK * BLOCK,
+            expected => expected,
         };
         self.output.room(n.min(SLICE), self.spare)
     }
