@@ -14,7 +14,9 @@ use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
 use devp2p_core::output::Output as _;
 use devp2p_core::peer::Peer;
+use devp2p_core::rlp;
 use devp2p_core::rlpx::message::Compression;
+use devp2p_core::rlpx::transmit::HEADER_LENGTH;
 use devp2p_core::rlpx::{Handshake, MAX_SENT, NodeKey};
 use devp2p_core::session::{
     Buffers, Connection, Event, MIN_INBOX_MEMORY, Progress, Write, Written,
@@ -156,6 +158,8 @@ pub struct Growable {
     limit: usize,
     opening: [Vec<u8>; 2],
     table: Vec<u16>,
+    /// Whether the last message was compressed to where it was sealed.
+    in_place: bool,
 }
 
 impl Growable {
@@ -187,6 +191,7 @@ impl Growable {
             limit,
             opening: [vec![0x5a; MAX_SENT], vec![0xa5; MIN_INBOX_MEMORY]],
             table: vec![0xdead; table],
+            in_place: false,
         }
     }
 
@@ -340,23 +345,40 @@ impl Growable {
         payload: &[&[u8]],
     ) -> Result<(), WriteError> {
         let local = self.local;
+        let mut in_place = self.in_place;
         let (machine, mut memory, _) = self.lend();
         let plain = payload.concat();
-        machine.check_write(now, &local, &mut memory, subprotocol, code, plain.len())?;
-        let compressed;
-        let (form, bytes) = match machine.compresses() {
-            true => {
-                let length = plain.len() as u32;
-                compressed = snap::raw::Encoder::new().compress_vec(&plain);
-                let compressed = compressed.as_ref().expect("a payload of a frame");
-                (Compression::Done { length }, &compressed[..])
-            }
-            false => (Compression::None, &plain[..]),
-        };
+        let wire = machine.check_write(now, &local, &mut memory, subprotocol, code, plain.len())?;
         let output = memory.output();
-        let written = machine.try_write(now, output, subprotocol, code, &[bytes], form)?;
+        let length = plain.len() as u32;
+        let written = if machine.compresses() {
+            let compressed = snap::raw::Encoder::new().compress_vec(&plain);
+            let compressed = compressed.expect("a payload of a frame");
+            // One after the other, in both ways.
+            in_place = !in_place;
+            let (payload, form) = if in_place {
+                let wire_length = compressed.len() as u32;
+                let at = HEADER_LENGTH + rlp::encode_code(wire.0).1;
+                let room = output.compose(at, compressed.len());
+                room.copy_from_slice(&compressed);
+                let form = Compression::InPlace {
+                    length,
+                    wire_length,
+                };
+                (&[][..], form)
+            } else {
+                (&[&compressed[..]][..], Compression::Done { length })
+            };
+            let written = machine.try_write(now, output, subprotocol, code, payload, form);
+            self.in_place = in_place;
+            let written = written?;
+            assert_eq!(written.wire_length as usize, compressed.len());
+            written
+        } else {
+            let payload = &[&plain[..]];
+            machine.try_write(now, output, subprotocol, code, payload, Compression::None)?
+        };
         assert_lengths(written, payload);
-        assert_eq!(written.wire_length as usize, bytes.len());
         Ok(())
     }
 

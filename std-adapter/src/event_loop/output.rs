@@ -133,6 +133,11 @@ pub struct Lent<'a> {
 }
 
 impl Lent<'_> {
+    /// Where the payload of the next frame stands, after `at` bytes for what comes before it; it has at most `length` bytes.
+    pub fn compose(&mut self, at: usize, length: usize) -> &mut [u8] {
+        &mut self.output.room(at + length, self.spare)[at..]
+    }
+
     fn limited(&self) -> Limited<'_> {
         Limited {
             output: self.output,

@@ -9,8 +9,8 @@ use crate::host::Host;
 /// Bytes read from a socket at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Room that is kept for joining and compressing.
-const KEPT: usize = 2 * 1024 * 1024;
+/// Room that is kept for joining slices.
+const KEPT: usize = 64 * 1024;
 
 pub(super) struct Tools {
     pub(super) host: Arc<Host>,
@@ -30,8 +30,6 @@ pub(super) struct Compressor {
     encoder: snap::raw::Encoder,
     /// Slices joined, for the compressor.
     joined: Vec<u8>,
-    /// Initialised bytes, of which the first hold the last payload's compressed form.
-    compressed: Vec<u8>,
 }
 
 impl Tools {
@@ -46,18 +44,15 @@ impl Tools {
             compressor: Compressor {
                 encoder: snap::raw::Encoder::new(),
                 joined: Vec::new(),
-                compressed: Vec::new(),
             },
         }
     }
 }
 
 impl Compressor {
-    /// The compressed form of `payload`, which has at most 16 777 215 bytes.
-    pub(super) fn compress(&mut self, payload: &[&[u8]]) -> &[u8] {
-        if self.compressed.len() > KEPT {
-            self.compressed = Vec::new();
-        }
+    /// Writes the compressed form of `payload` to `room`; returns its length. The payload has at most 16 777 215 bytes, and the
+    /// room is what Snappy can need for it: so it cannot fail.
+    pub(super) fn compress(&mut self, payload: &[&[u8]], room: &mut [u8]) -> usize {
         let whole = match payload {
             [] => &[][..],
             [one] => one,
@@ -68,14 +63,9 @@ impl Compressor {
                 &self.joined[..]
             }
         };
-        let most = snap::raw::max_compress_len(whole.len());
-        if self.compressed.len() < most {
-            self.compressed.resize(most, 0);
-        }
-        // It has room enough, and the payload is not too large: it cannot fail.
-        let length = self.encoder.compress(whole, &mut self.compressed);
+        let length = self.encoder.compress(whole, room);
         self.joined.clear();
         self.joined.shrink_to(KEPT);
-        &self.compressed[..length.unwrap_or(0)]
+        length.unwrap_or(0)
     }
 }

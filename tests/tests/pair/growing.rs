@@ -39,6 +39,28 @@ fn an_empty_output_takes_any_frame_at_once_and_a_full_one_none() {
 }
 
 #[test]
+fn what_was_compressed_before_arrives_whether_it_is_copied_or_stands_where_it_is_sealed() {
+    let mut pair = active();
+    let mut random = Random::new(2);
+    let mut sent = Vec::new();
+    // Each length twice: the two ways alternate.
+    for length in [0, 1, 13, 14, 15, 16, 100, 16_000, 16_384, 20_000, 300_000] {
+        for payload in [random.bytes(length), random.compressible(length)] {
+            for _ in 0..2 {
+                let now = pair.now;
+                let (left, right) = payload.split_at(length / 3);
+                let slices = [left, right];
+                let written = pair.a.session.try_write(now, 0, LocalCode(3), &slices);
+                assert_eq!(written, Ok(()), "{length} bytes");
+                sent.push(payload.clone());
+                pair.settle();
+            }
+        }
+    }
+    assert_eq!(pair.b.payloads(0), sent);
+}
+
+#[test]
 fn a_write_that_waits_makes_the_output_no_larger_than_its_limit() {
     let mut pair = active();
     pair.to_b.faults_mut().window = 0;
