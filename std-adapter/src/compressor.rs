@@ -31,9 +31,12 @@ pub(crate) fn encode<R>(
     }
     let mut compressor = COMPRESSOR.take().unwrap_or_default();
     let result = f(Encoded {
-        payload: &[compressor.compress(payload)],
+        payload: &[compressor.compress_apart(payload, length)],
         compressed_from: Some(length as u32),
     });
+    if compressor.compressed.len() > KEPT {
+        compressor.compressed = Vec::new();
+    }
     COMPRESSOR.set(Some(compressor));
     result
 }
@@ -53,7 +56,7 @@ pub(crate) struct Compressor {
     encoder: snap::raw::Encoder,
     /// Slices joined, for the compressor.
     joined: Vec<u8>,
-    /// Initialised bytes, of which the first hold the last payload's compressed form.
+    /// Initialised bytes, for what is compressed before there is an output for it.
     compressed: Vec<u8>,
 }
 
@@ -68,11 +71,9 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// The compressed form of `payload`, which has at most 16 777 215 bytes.
-    pub(crate) fn compress(&mut self, payload: &[&[u8]]) -> &[u8] {
-        if self.compressed.len() > KEPT {
-            self.compressed = Vec::new();
-        }
+    /// Compresses `payload`, which has at most 16 777 215 bytes, into `room`, which has
+    /// [`max_compress_len`](snap::raw::max_compress_len) bytes or more; returns how many that makes.
+    pub(crate) fn compress(&mut self, payload: &[&[u8]], room: &mut [u8]) -> usize {
         let whole = match payload {
             [] => &[][..],
             [one] => one,
@@ -83,14 +84,22 @@ impl Compressor {
                 &self.joined[..]
             }
         };
-        let most = snap::raw::max_compress_len(whole.len());
-        if self.compressed.len() < most {
-            self.compressed.resize(most, 0);
-        }
         // It has room enough, and the payload is not too large: it cannot fail.
-        let length = self.encoder.compress(whole, &mut self.compressed);
+        let length = self.encoder.compress(whole, room);
         self.joined.clear();
         self.joined.shrink_to(KEPT);
-        &self.compressed[..length.unwrap_or(0)]
+        length.unwrap_or(0)
+    }
+
+    /// The compressed form of `payload`, which has `length` bytes.
+    fn compress_apart(&mut self, payload: &[&[u8]], length: usize) -> &[u8] {
+        let mut room = std::mem::take(&mut self.compressed);
+        let most = snap::raw::max_compress_len(length);
+        if room.len() < most {
+            room.resize(most, 0);
+        }
+        let length = self.compress(payload, &mut room);
+        self.compressed = room;
+        &self.compressed[..length]
     }
 }

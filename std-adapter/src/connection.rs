@@ -13,7 +13,9 @@ use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::output::Output as _;
 use devp2p_core::peer::Peer;
+use devp2p_core::rlp;
 use devp2p_core::rlpx::message::{Compression, total};
+use devp2p_core::rlpx::transmit::HEADER_LENGTH;
 use devp2p_core::rlpx::{Entropy, MAX_SENT, NodeKey};
 use devp2p_core::session::{
     self, Buffers, MIN_INBOX_MEMORY, Progress, Write as PendingWrite, Written,
@@ -360,17 +362,19 @@ impl Connection {
             ..
         } = self.lend(tools, Untold);
         let length = total(payload);
-        machine.check_write(now, &local, &mut buffers, subprotocol, code, length)?;
+        let wire = machine.check_write(now, &local, &mut buffers, subprotocol, code, length)?;
         let output = buffers.output();
-        if machine.compresses() {
-            let compressed = compressor.get_or_insert_default().compress(payload);
-            let form = Compression::Done {
-                length: length as u32,
-            };
-            machine.try_write(now, output, subprotocol, code, &[compressed], form)
-        } else {
-            machine.try_write(now, output, subprotocol, code, payload, Compression::None)
+        if !machine.compresses() {
+            return machine.try_write(now, output, subprotocol, code, payload, Compression::None);
         }
+        let (_, code_length) = rlp::encode_code(wire.0);
+        let at = HEADER_LENGTH + code_length;
+        let room = output.compose(at, snap::raw::max_compress_len(length));
+        let form = Compression::InPlace {
+            length: length as u32,
+            wire_length: compressor.get_or_insert_default().compress(payload, room) as u32,
+        };
+        machine.try_write(now, output, subprotocol, code, &[], form)
     }
 
     /// Begins to write, or goes on with, a message that is in its form for the wire: seals it whole, or about `budget` bytes of it.

@@ -42,6 +42,9 @@ mod queue;
 pub mod session;
 mod sync;
 mod tasks;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 pub mod throttle;
 pub mod time;
 pub mod timer;

@@ -2,20 +2,23 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use devp2p_core::arena::Message;
 use devp2p_core::capability::Protocol;
 use devp2p_core::code::LocalCode;
-use devp2p_core::config::Config;
+use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
-use devp2p_core::rlpx::NodeKey;
+use devp2p_core::peer::Peer;
+use devp2p_core::rlpx::{Handshake, NodeKey};
 use devp2p_core::session::{Event, Session, Storage, Write};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
 use crate::fixture;
+use crate::growable::Growable;
 use crate::wake::Counter;
 
 /// More protocols are never registered in these tests.
@@ -87,6 +90,12 @@ impl Spec {
     pub fn id(&self) -> NodeId {
         *fixture::key(self.seed).id()
     }
+
+    fn leak(&self) -> (&'static NodeKey, Local<'static>) {
+        let key: &'static NodeKey = Box::leak(Box::new(fixture::key(self.seed)));
+        let protocols: &'static [Protocol] = leak(self.protocols.clone());
+        (key, fixture::local(key, self.version, protocols))
+    }
 }
 
 /// A message that was read.
@@ -125,10 +134,148 @@ struct Writer {
     frozen: bool,
 }
 
+/// A session as [`Node`] drives it: the core's over fixed memory, or the same machine over memory that grows. The methods are
+/// those of [`Session`].
+#[expect(missing_docs, reason = "as Session's")]
+pub trait Drive: Sized {
+    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self;
+    fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize;
+    fn wants_input(&mut self) -> bool;
+    fn handle_end(&mut self, now: Instant, error: TransportError);
+    fn output(&self) -> &[u8];
+    fn output_length(&self) -> usize;
+    fn consume_output(&mut self, now: Instant, n: usize);
+    fn peek(&self, subprotocol: usize) -> Option<Message<'_>>;
+    fn pop(&mut self, subprotocol: usize);
+    fn poll_readable(
+        &mut self,
+        subprotocol: usize,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), CloseReason>>;
+    fn poll_write(
+        &mut self,
+        now: Instant,
+        write: &mut Write,
+        payload: &[&[u8]],
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), WriteError>>;
+    fn abandon(&mut self, now: Instant, write: &Write);
+    fn poll(&mut self, now: Instant) -> Option<Event>;
+    fn poll_at(&self) -> PollAt;
+    fn next_wake(&mut self) -> Option<Waker>;
+    fn admit(&mut self);
+    fn reject(&mut self, now: Instant, reason: DisconnectReason);
+    fn peer(&self) -> &Peer<SLOTS>;
+}
+
+/// [`Drive`] by the methods of that name.
+macro_rules! drive {
+    ($session:ty, $start:item) => {
+        impl Drive for $session {
+            $start
+            fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
+                self.handle_input(now, bytes)
+            }
+            fn wants_input(&mut self) -> bool {
+                self.wants_input()
+            }
+            fn handle_end(&mut self, now: Instant, error: TransportError) {
+                self.handle_end(now, error);
+            }
+            fn output(&self) -> &[u8] {
+                self.output()
+            }
+            fn output_length(&self) -> usize {
+                self.output_length()
+            }
+            fn consume_output(&mut self, now: Instant, n: usize) {
+                self.consume_output(now, n);
+            }
+            fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
+                self.peek(subprotocol)
+            }
+            fn pop(&mut self, subprotocol: usize) {
+                self.pop(subprotocol);
+            }
+            fn poll_readable(
+                &mut self,
+                subprotocol: usize,
+                cx: Option<&mut Context<'_>>,
+            ) -> Poll<Result<(), CloseReason>> {
+                self.poll_readable(subprotocol, cx)
+            }
+            fn poll_write(
+                &mut self,
+                now: Instant,
+                write: &mut Write,
+                payload: &[&[u8]],
+                cx: Option<&mut Context<'_>>,
+            ) -> Poll<Result<(), WriteError>> {
+                self.poll_write(now, write, payload, cx)
+            }
+            fn abandon(&mut self, now: Instant, write: &Write) {
+                self.abandon(now, write);
+            }
+            fn poll(&mut self, now: Instant) -> Option<Event> {
+                self.poll(now)
+            }
+            fn poll_at(&self) -> PollAt {
+                self.poll_at()
+            }
+            fn next_wake(&mut self) -> Option<Waker> {
+                self.next_wake()
+            }
+            fn admit(&mut self) {
+                self.admit();
+            }
+            fn reject(&mut self, now: Instant, reason: DisconnectReason) {
+                self.reject(now, reason);
+            }
+            fn peer(&self) -> &Peer<SLOTS> {
+                self.peer()
+            }
+        }
+    };
+}
+
+drive!(
+    Session<'static, SLOTS>,
+    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self {
+        let (key, local) = spec.leak();
+        let inboxes: usize = local.protocols.iter().map(|protocol| protocol.inbox).sum();
+        let inboxes = inboxes.max(devp2p_core::session::MIN_INBOX_MEMORY);
+        let storage = Storage {
+            inboxes: leak(vec![0xa5; inboxes]),
+            ring: leak(vec![0x5a; spec.ring]),
+            table: leak(vec![0xdead; spec.table]),
+        };
+        let (config, entropy) = (spec.config, fixture::entropy(spec.seed));
+        let session = match dialled {
+            Some(remote) => Session::dial(remote, key, local, config, storage, entropy, spec.start),
+            None => Session::accept(key, local, config, storage, entropy, spec.start),
+        };
+        session.expect("enough storage")
+    }
+);
+
+drive!(
+    Growable,
+    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self {
+        let (key, local) = spec.leak();
+        let entropy = fixture::entropy(spec.seed);
+        let handshake = match dialled {
+            Some(remote) => Handshake::initiator(remote, entropy),
+            None => Handshake::recipient(entropy),
+        };
+        let sizes = (spec.ring, spec.table);
+        Growable::new(handshake, key, local, spec.config, sizes, spec.start)
+    }
+);
+
 /// A session and its tasks.
-pub struct Node {
+pub struct Node<S = Session<'static, SLOTS>> {
     /// The session.
-    pub session: Session<'static, SLOTS>,
+    pub session: S,
     admission: Admission,
     readers: Vec<Reader>,
     writers: Vec<Writer>,
@@ -146,24 +293,13 @@ fn leak<T>(values: Vec<T>) -> &'static mut [T] {
     Box::leak(values.into_boxed_slice())
 }
 
-impl Node {
+impl<S: Drive> Node<S> {
     /// The side that dials `remote`.
     ///
     /// # Panics
     /// If the storage of `spec` does not do.
     pub fn dial(spec: &Spec, remote: NodeId) -> Self {
-        let (key, local, storage) = Self::parts(spec);
-        let entropy = fixture::entropy(spec.seed);
-        let session = Session::dial(
-            remote,
-            key,
-            local,
-            spec.config,
-            storage,
-            entropy,
-            spec.start,
-        );
-        Self::new(spec, session.expect("enough storage"))
+        Self::new(spec, S::start(spec, Some(remote)))
     }
 
     /// The side that is dialled.
@@ -171,35 +307,10 @@ impl Node {
     /// # Panics
     /// If the storage of `spec` does not do.
     pub fn accept(spec: &Spec) -> Self {
-        let (key, local, storage) = Self::parts(spec);
-        let entropy = fixture::entropy(spec.seed);
-        let session = Session::accept(key, local, spec.config, storage, entropy, spec.start);
-        Self::new(spec, session.expect("enough storage"))
+        Self::new(spec, S::start(spec, None))
     }
 
-    fn parts(
-        spec: &Spec,
-    ) -> (
-        &'static NodeKey,
-        devp2p_core::config::Local<'static>,
-        Storage<'static>,
-    ) {
-        let key: &'static NodeKey = Box::leak(Box::new(fixture::key(spec.seed)));
-        let protocols: &'static [Protocol] = leak(spec.protocols.clone());
-        let inboxes = protocols
-            .iter()
-            .map(|protocol| protocol.inbox)
-            .sum::<usize>();
-        let inboxes = inboxes.max(devp2p_core::session::MIN_INBOX_MEMORY);
-        let storage = Storage {
-            inboxes: leak(vec![0xa5; inboxes]),
-            ring: leak(vec![0x5a; spec.ring]),
-            table: leak(vec![0xdead; spec.table]),
-        };
-        (key, fixture::local(key, spec.version, protocols), storage)
-    }
-
-    fn new(spec: &Spec, session: Session<'static, SLOTS>) -> Self {
+    fn new(spec: &Spec, session: S) -> Self {
         let readers = spec.protocols.iter().map(|_| Reader {
             reading: Reading::Eager,
             next: None,
@@ -483,7 +594,7 @@ impl Node {
     }
 }
 
-impl Endpoint for Node {
+impl<S: Drive> Endpoint for Node<S> {
     fn advance(&mut self, now: Instant, trace: &mut dyn FnMut(String)) -> bool {
         self.now = now;
         let mut any = self.poll_session(now, trace);

@@ -21,6 +21,14 @@ pub enum Compression<'t> {
         /// Bytes of the payload before that.
         length: u32,
     },
+    /// There are no slices: the compressed payload stands in the room of the output already, after room for the frame's header
+    /// ([`HEADER_LENGTH`] bytes) and for the code. The output grows, and takes the frame whole.
+    InPlace {
+        /// Bytes of the payload before it was compressed.
+        length: u32,
+        /// Bytes of it now.
+        wire_length: u32,
+    },
     /// As one Snappy literal block: no table, no gain, no search.
     #[cfg(feature = "snappy")]
     Literal,
@@ -36,7 +44,7 @@ impl Compression<'_> {
     /// Bytes of the payload before it was compressed.
     pub(crate) fn length(&self, payload: &[&[u8]]) -> u32 {
         match self {
-            Compression::Done { length } => *length,
+            Compression::Done { length } | Compression::InPlace { length, .. } => *length,
             _ => total(payload) as u32,
         }
     }
@@ -46,6 +54,13 @@ impl Compression<'_> {
         match self {
             Compression::None => Compression::None,
             Compression::Done { length } => Compression::Done { length: *length },
+            Compression::InPlace {
+                length,
+                wire_length,
+            } => Compression::InPlace {
+                length: *length,
+                wire_length: *wire_length,
+            },
             #[cfg(feature = "snappy")]
             Compression::Literal => Compression::Literal,
             #[cfg(feature = "snappy")]
@@ -107,6 +122,7 @@ impl MessageWriter {
         }
         let length = match compression {
             Compression::None | Compression::Done { .. } => plain,
+            Compression::InPlace { wire_length, .. } => wire_length as usize,
             #[cfg(feature = "snappy")]
             Compression::Literal => snappy::measure(payload, None),
             #[cfg(feature = "snappy")]
@@ -171,10 +187,12 @@ impl MessageWriter {
                 self.stage = Stage::Mac;
                 break;
             }
+            if sealed >= budget {
+                return (sealed, false);
+            }
             let room = output.writable();
             let n = room.len().min(left);
-            let chunk = room.get_mut(..n).filter(|chunk| !chunk.is_empty());
-            let Some(chunk) = chunk.filter(|_| sealed < budget) else {
+            let Some(chunk) = room.get_mut(..n).filter(|chunk| !chunk.is_empty()) else {
                 return (sealed, false);
             };
             self.fill(chunk, payload, compression.reborrow());
@@ -212,6 +230,10 @@ impl MessageWriter {
         head.copy_from_slice(self.code.get(..code).unwrap_or_default());
         let written = match compression {
             Compression::None | Compression::Done { .. } => self.copy(out, payload),
+            Compression::InPlace { .. } => {
+                let content = self.body_length.saturating_sub(self.sealed + code);
+                content.min(out.len())
+            }
             #[cfg(feature = "snappy")]
             Compression::Literal => self.encoder.emit(payload, None, out),
             #[cfg(feature = "snappy")]

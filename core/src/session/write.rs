@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 use super::buffers::Buffers;
 use super::connection::{Connection, Phase};
 use crate::MAX_MESSAGE_LENGTH;
-use crate::code::LocalCode;
+use crate::code::{LocalCode, WireCode};
 use crate::config::Local;
 use crate::error::{CloseReason, WriteError};
 use crate::lifecycle::State;
@@ -71,7 +71,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
     }
 
     /// Whether a message of `length` bytes could be sent now as far as is known before it is compressed, which may be for
-    /// nothing otherwise.
+    /// nothing otherwise. Returns its code on the wire.
     ///
     /// # Errors
     /// As [`try_write`](Self::try_write).
@@ -83,8 +83,8 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         subprotocol: usize,
         code: LocalCode,
         length: usize,
-    ) -> Result<(), WriteError> {
-        self.may_write(subprotocol, code)?;
+    ) -> Result<WireCode, WriteError> {
+        let wire = self.may_write(subprotocol, code)?;
         if length > MAX_MESSAGE_LENGTH as usize {
             return Err(WriteError::TooLarge);
         }
@@ -96,17 +96,18 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             false => length,
         };
         output.fits(frame_length(1 + least))?;
-        self.may_acquire()
+        self.may_acquire()?;
+        Ok(wire)
     }
 
-    /// Whether the session goes on, and the subprotocol has such a code.
-    fn may_write(&self, subprotocol: usize, code: LocalCode) -> Result<(), WriteError> {
+    /// The code on the wire, if the session goes on and the subprotocol has such a code.
+    fn may_write(&self, subprotocol: usize, code: LocalCode) -> Result<WireCode, WriteError> {
         if let Some(reason) = self.peer.close_reason() {
             return Err(WriteError::Closed(reason));
         }
         let shared = self.peer.shared();
         match shared.wire_code(subprotocol, code) {
-            Some(_) => Ok(()),
+            Some(wire) => Ok(wire),
             None if shared.is_shared(subprotocol) => Err(WriteError::InvalidCode),
             None => Err(WriteError::NotShared),
         }

@@ -15,7 +15,7 @@ const SLICE: usize = 16 * 1024;
 
 /// Bytes that wait, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Output {
+pub struct Output {
     /// All initialised, once; those that wait are `taken..end`.
     bytes: Vec<u8>,
     taken: usize,
@@ -46,7 +46,7 @@ impl InFlight {
 
 impl Output {
     /// Bytes that wait.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.end - self.taken + self.in_flight
     }
 
@@ -71,16 +71,18 @@ impl Output {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(crate) fn readable(&self) -> &[u8] {
+    /// What waits.
+    pub fn readable(&self) -> &[u8] {
         self.bytes.get(self.taken..self.end).unwrap_or_default()
     }
 
     /// The wire took `n` bytes.
-    pub(crate) fn consume(&mut self, n: usize) {
+    pub fn consume(&mut self, n: usize) {
         if self.in_flight > 0 {
             self.in_flight -= n.min(self.in_flight);
             return;
@@ -96,7 +98,7 @@ impl Output {
     }
 
     /// Gives an empty buffer back.
-    pub(crate) fn release(&mut self, spare: &mut Option<Vec<u8>>) {
+    pub fn release(&mut self, spare: &mut Option<Vec<u8>>) {
         if self.is_empty() && self.bytes.capacity() > 0 {
             let bytes = std::mem::take(&mut self.bytes);
             (self.taken, self.end) = (0, 0);
@@ -106,8 +108,14 @@ impl Output {
         }
     }
 
+    /// Bytes of memory that it has.
+    #[cfg(feature = "testing")]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Forgets what waits.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -126,10 +134,11 @@ impl Output {
 
 /// What an output takes: it may be full, but an empty one takes any frame.
 #[derive(Debug)]
-pub(crate) struct Limited<'a> {
-    pub(crate) output: &'a Output,
+pub struct Limited<'a> {
+    /// The output.
+    pub output: &'a Output,
     /// Bytes that may wait.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 impl Limited<'_> {
@@ -162,16 +171,23 @@ impl Room for Limited<'_> {
 
 /// An output that is lent to the session machine for one call.
 #[derive(Debug)]
-pub(crate) struct Lent<'a> {
-    pub(crate) output: &'a mut Output,
+pub struct Lent<'a> {
+    /// The output.
+    pub output: &'a mut Output,
     /// Where the buffer comes from.
-    pub(crate) spare: &'a mut Option<Vec<u8>>,
-    pub(crate) limit: usize,
+    pub spare: &'a mut Option<Vec<u8>>,
+    /// Bytes that may wait.
+    pub limit: usize,
     /// Bytes that are still to come of those that were announced; they have room whatever the limit is.
-    pub(crate) expected: usize,
+    pub expected: usize,
 }
 
 impl Lent<'_> {
+    /// Where the payload of the next frame stands, after `at` bytes for what comes before it; it has at most `length` bytes.
+    pub fn compose(&mut self, at: usize, length: usize) -> &mut [u8] {
+        &mut self.output.room(at + length, self.spare)[at..]
+    }
+
     fn limited(&self) -> Limited<'_> {
         Limited {
             output: self.output,
@@ -198,14 +214,14 @@ impl Room for Lent<'_> {
 
 impl output::Output for Lent<'_> {
     fn expect(&mut self, n: usize) {
-        self.expected = self.expected.max(n);
-        self.output.room(n, self.spare);
+        self.expected = self.expected.max(n.next_multiple_of(BLOCK));
+        self.output.room(self.expected, self.spare);
     }
 
     fn writable(&mut self) -> &mut [u8] {
         let n = match self.expected {
             0 => self.free(),
-            expected => expected / BLOCK * BLOCK,
+            expected => expected,
         };
         self.output.room(n.min(SLICE), self.spare)
     }

@@ -5,9 +5,11 @@ use devp2p_core::error::CloseReason;
 use devp2p_core::session::Event;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Admission, Node, Spec};
+use devp2p_tests::node::{Admission, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::rogue::{Manners, Rogue};
+
+use super::{Node, dial};
 
 const REASONS: [DisconnectReason; 3] = [
     DisconnectReason::TOO_MANY_PEERS,
@@ -76,10 +78,7 @@ fn two_nodes_see_the_two_sides_of_a_rejection() {
     let reason = DisconnectReason::TOO_MANY_PEERS;
     let rejecting = spec(Admission::Reject(reason), 5);
     let admitting = Spec::new(1, &protocols());
-    let mut pairs = [
-        Pair::dial(&admitting, &rejecting),
-        Pair::dial(&rejecting, &admitting),
-    ];
+    let mut pairs = [dial(&admitting, &rejecting), dial(&rejecting, &admitting)];
     for pair in &mut pairs {
         pair.close();
         let causes = [pair.a.close_reason(), pair.b.close_reason()];
@@ -96,7 +95,7 @@ fn two_nodes_that_reject_each_other_part_in_peace() {
         spec.admission = Admission::Reject(DisconnectReason::TOO_MANY_PEERS);
         spec
     });
-    let mut pair = Pair::dial(&specs[0], &specs[1]);
+    let mut pair = dial(&specs[0], &specs[1]);
     pair.close();
     for node in [&pair.a, &pair.b] {
         let reason = node.close_reason().expect("closed");

@@ -7,10 +7,12 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::time::Instant;
 use devp2p_tests::fixture::{at_secs, millis, protocol, secs};
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Node, Reading, Spec};
+use devp2p_tests::node::{Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+
+use super::{Node, dial, over};
 
 const END: CloseReason = CloseReason::Transport(TransportError::EndOfStream);
 
@@ -26,7 +28,7 @@ fn asked(reason: DisconnectReason) -> CloseReason {
 fn active() -> Pair<Node, Node> {
     let (a, b) = (Spec::new(1, &protocols()), Spec::new(2, &protocols()));
     let faults = [Faults::latency(millis(3)), Faults::latency(millis(3))];
-    let mut pair = Pair::over(&a, &b, faults, 7);
+    let mut pair = over(&a, &b, faults, 7);
     pair.activate();
     pair
 }
@@ -311,7 +313,7 @@ fn a_hello_of_exactly_two_kibibytes_with_extra_fields_is_taken() {
 #[test]
 fn a_dialled_node_that_is_ourselves_is_found_out() {
     let spec = Spec::new(1, &protocols());
-    let mut pair = Pair::dial(&spec, &spec);
+    let mut pair = dial(&spec, &spec);
     pair.close();
     let causes = [pair.a.close_reason(), pair.b.close_reason()];
     let own = Some(CloseReason::SelfConnection);
@@ -362,7 +364,7 @@ fn a_ping_is_answered_by_a_pong_and_a_flood_that_never_reads_grows_nothing() {
 fn an_inbox_that_prefers_the_end_closes_as_stalled_at_once() {
     let mut protocols = protocols();
     protocols[0].overflow = Overflow::Disconnect;
-    let mut pair = Pair::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair = dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     pair.b.read(0, Reading::Stalled);
     let payload = Random::new(1).bytes(3000);

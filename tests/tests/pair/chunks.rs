@@ -6,10 +6,12 @@ use devp2p_core::time::Instant;
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Got, Node, Spec};
+use devp2p_tests::node::{Got, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+
+use super::Node;
 
 const NOW: Instant = Instant::ZERO;
 

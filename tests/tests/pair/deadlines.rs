@@ -6,10 +6,12 @@ use devp2p_core::session::Event;
 use devp2p_core::time::Instant;
 use devp2p_tests::fixture::{at_millis, at_secs, millis, protocol, secs};
 use devp2p_tests::link::{Chunking, Faults, Stall};
-use devp2p_tests::node::{Admission, Node, Reading, Spec};
+use devp2p_tests::node::{Admission, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+
+use super::{Node, dial, over};
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 4096), protocol("echo", 2, 4096)]
@@ -58,7 +60,7 @@ fn a_handshake_that_stands_still_anywhere_ends_at_its_deadline_without_a_word() 
 fn a_remote_that_nobody_admits_in_time_is_dropped() {
     let mut spec = Spec::new(2, &protocols());
     spec.admission = Admission::Undecided;
-    let mut pair = Pair::dial(&Spec::new(1, &protocols()), &spec);
+    let mut pair = dial(&Spec::new(1, &protocols()), &spec);
     pair.close();
     let closed = (at_secs(5), CloseReason::HandshakeTimeout);
     assert_eq!(pair.b.closed(), Some(closed));
@@ -98,7 +100,7 @@ fn a_hello_byte_by_byte_does_not_gain_time() {
     slow.chunking = Chunking::Bytes;
     slow.window = 1;
     slow.latency = (millis(30), millis(30));
-    let mut pair = Pair::over(&specs[0], &specs[1], [Faults::none(), slow], 0);
+    let mut pair = over(&specs[0], &specs[1], [Faults::none(), slow], 0);
     pair.close();
     assert_eq!(pair.b.closed().unwrap().0, at_secs(5));
     assert_eq!(pair.b.close_reason(), Some(CloseReason::HandshakeTimeout));
@@ -143,7 +145,7 @@ fn each_message_has_its_own_30_seconds() {
 
 #[test]
 fn the_wire_must_take_our_bytes_in_20_seconds() {
-    let mut pair = Pair::dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
+    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
     pair.activate();
     pair.run_to(at_millis(1_500));
     pair.to_b.faults_mut().window = 0;
@@ -167,7 +169,7 @@ fn the_wire_must_take_our_bytes_in_20_seconds() {
 
 #[test]
 fn a_wire_that_moves_is_given_time() {
-    let mut pair = Pair::dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
+    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
     pair.activate();
     // 100 bytes each 5 s: the ring of 1024 bytes would take 51 s, but what waited when a mark was set leaves in time.
     pair.to_b.faults_mut().window = 500;
@@ -218,7 +220,7 @@ fn an_inbox_that_found_room_in_time_is_not_blamed_for_a_remote_that_fell_silent(
 #[test]
 fn closing_takes_2_seconds_at_most() {
     // The wire takes nothing: the Disconnect cannot leave.
-    let mut pair = Pair::dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
+    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
     pair.activate();
     pair.to_b.faults_mut().window = 0;
     pair.run_to(at_secs(3));

@@ -1,11 +1,13 @@
 //! Order and content of many random messages, whatever the link does short of altering bytes; and what follows if it does.
 use std::collections::VecDeque;
 
+use super::{Node, over};
+
 use devp2p_core::capability::Protocol;
 use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_tests::fixture::{millis, protocol, secs};
 use devp2p_tests::link::{Chunking, Faults, Stall};
-use devp2p_tests::node::{Node, Reading, Spec};
+use devp2p_tests::node::{Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 
@@ -77,7 +79,7 @@ fn exchange(seed: u64, count: usize, faults: [Faults; 2]) {
         spec.version = if random.one_in(4) { 4 } else { 5 };
         spec
     });
-    let mut pair = Pair::over(&specs[0], &specs[1], faults, seed);
+    let mut pair = over(&specs[0], &specs[1], faults, seed);
     let sent = [(); 2].map(|()| messages(&mut random, count / 2));
     write(&mut pair.a, &sent[0], &mut random);
     write(&mut pair.b, &sent[1], &mut random);
@@ -164,7 +166,7 @@ fn a_cut_anywhere_ends_both_sides_and_delivers_only_what_was_sent() {
         let mut cut_faults = faults.clone();
         cut_faults.cut = Some(cut);
         let specs = [1, 2].map(|n| Spec::new(n, &protocols()));
-        let mut pair = Pair::over(&specs[0], &specs[1], [faults, cut_faults], cut);
+        let mut pair = over(&specs[0], &specs[1], [faults, cut_faults], cut);
         let sent = [(); 2].map(|()| messages(&mut random, 200));
         write(&mut pair.a, &sent[0], &mut random);
         write(&mut pair.b, &sent[1], &mut random);
@@ -201,7 +203,7 @@ fn altered_bytes_close_the_session_and_deliver_nothing_that_was_not_sent() {
             [corrupt, faults]
         };
         let specs = [1, 2].map(|n| Spec::new(n, &protocols()));
-        let mut pair = Pair::over(&specs[0], &specs[1], faults, offset);
+        let mut pair = over(&specs[0], &specs[1], faults, offset);
         let sent = [(); 2].map(|()| messages(&mut random, 150));
         write(&mut pair.a, &sent[0], &mut random);
         write(&mut pair.b, &sent[1], &mut random);

@@ -2,12 +2,14 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::{Node, dial};
+
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_core::session::Write;
 use devp2p_tests::fixture::protocol;
-use devp2p_tests::node::{Node, Spec};
+use devp2p_tests::node::Spec;
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::wake::Counter;
@@ -37,7 +39,7 @@ impl Writers {
     fn new() -> Self {
         let protocols = ["a", "b", "c", "d"].map(|name| protocol(name, 1, 64 * 1024));
         let [a, b] = [1, 2].map(|seed| Spec::new(seed, &protocols));
-        let mut pair = Pair::dial(&a, &b);
+        let mut pair = dial(&a, &b);
         pair.activate();
         Self {
             pair,

@@ -4,10 +4,12 @@ use devp2p_core::error::CloseReason;
 use devp2p_core::time::Duration;
 use devp2p_tests::fixture::{at_millis, at_secs, millis, protocol, secs};
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Node, Reading, Spec};
+use devp2p_tests::node::{Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+
+use super::{Node, over};
 
 const PING: u64 = 2;
 const PONG: u32 = 3;
@@ -72,7 +74,7 @@ fn any_verified_message_is_life_and_traffic_does_not_put_off_the_next_ping() {
 fn two_nodes_keep_each_other_alive_for_hours() {
     let specs = [1, 2].map(|seed| Spec::new(seed, &protocols()));
     let faults = [Faults::latency(millis(100)), Faults::latency(millis(100))];
-    let mut pair = Pair::over(&specs[0], &specs[1], faults, 0);
+    let mut pair = over(&specs[0], &specs[1], faults, 0);
     pair.activate();
     pair.run_for(Duration::from_secs(2 * 3600));
     for node in [&pair.a, &pair.b] {

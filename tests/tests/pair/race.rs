@@ -5,10 +5,12 @@ use devp2p_core::session::Event;
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Node, Spec};
+use devp2p_tests::node::Spec;
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, Say, body};
+
+use super::Node;
 
 #[derive(Debug, Clone, Copy)]
 enum Cause {

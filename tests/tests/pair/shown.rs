@@ -6,7 +6,7 @@ use devp2p_core::rlpx::Entropy;
 use devp2p_core::session::{MIN_INBOX_MEMORY, Session, Storage};
 use devp2p_core::time::Instant;
 use devp2p_tests::fixture::{self, protocol};
-use devp2p_tests::node::Spec;
+use devp2p_tests::node::{Node, Spec};
 use devp2p_tests::pair::Pair;
 
 /// Whether these bytes stand anywhere in the text, as `Debug` writes bytes.
@@ -53,7 +53,8 @@ fn a_handshake_in_progress_shows_nothing_of_its_randomness() {
 #[test]
 fn a_session_shows_nothing_of_its_messages() {
     let protocols = [protocol("a", 1, 1000)];
-    let mut pair = Pair::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair: Pair<Node, Node> =
+        Pair::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     pair.b.read(0, devp2p_tests::node::Reading::Stalled);
     pair.a.write(0, 0, b"between us");

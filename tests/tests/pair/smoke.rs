@@ -3,12 +3,13 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::node::Spec;
-use devp2p_tests::pair::Pair;
+
+use super::dial;
 
 #[test]
 fn two_sessions_agree_exchange_messages_and_part() {
     let protocols = [protocol("echo", 2, 4096)];
-    let mut pair = Pair::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair = dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     let payload: Vec<u8> = (0..3000u32).map(|i| ((i * i) >> 7) as u8).collect();
     let there = pair.a.write(0, 1, &payload);

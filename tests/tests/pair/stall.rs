@@ -2,14 +2,16 @@
 use devp2p_core::capability::{Overflow, Protocol};
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::{at_secs, config, millis, protocol, secs};
-use devp2p_tests::node::{Node, Reading, Spec};
+use devp2p_tests::node::{Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
+
+use super::{Node, dial};
 
 const OVERHEAD: usize = devp2p_core::arena::RECORD_OVERHEAD;
 
 fn pair(protocols: &[Protocol]) -> Pair<Node, Node> {
-    let mut pair = Pair::dial(&Spec::new(1, protocols), &Spec::new(2, protocols));
+    let mut pair = dial(&Spec::new(1, protocols), &Spec::new(2, protocols));
     pair.activate();
     pair
 }
@@ -106,7 +108,7 @@ fn a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives() {
             spec.version = version;
             spec
         });
-        let mut pair = Pair::dial(&specs[0], &specs[1]);
+        let mut pair = dial(&specs[0], &specs[1]);
         pair.activate();
         let mut random = Random::new(4);
         let fits = 1000 - OVERHEAD;
@@ -247,7 +249,7 @@ fn the_hold_back_limit_can_be_configured() {
     let protocols = [protocol("p", 1, 100)];
     let mut spec = Spec::new(2, &protocols);
     spec.config = config(|config| config.hold_back_limit = secs(3));
-    let mut pair = Pair::dial(&Spec::new(1, &protocols), &spec);
+    let mut pair = dial(&Spec::new(1, &protocols), &spec);
     pair.activate();
     pair.b.read(0, Reading::Stalled);
     pair.a.write(0, 0, &[1; 79]);

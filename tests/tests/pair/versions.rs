@@ -4,10 +4,12 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::{config, protocol};
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Node, Spec};
+use devp2p_tests::node::Spec;
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
 use devp2p_tests::rogue::{Manners, Rogue, compressed};
+
+use super::{Node, dial};
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 64 * 1024)]
@@ -38,7 +40,7 @@ fn every_mix_of_versions_and_encoders_exchanges_messages() {
         for tables in [(0, 0), (0, 512), (4096, 16)] {
             let (mut a, mut b) = (spec(1, a), spec(2, b));
             (a.table, b.table) = tables;
-            let mut pair = Pair::dial(&a, &b);
+            let mut pair = dial(&a, &b);
             pair.activate();
             for payload in &payloads {
                 pair.a.write(0, 3, payload);
