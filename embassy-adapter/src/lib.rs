@@ -36,7 +36,8 @@
 //! * one step of the handshake: one multiplication of a point by a scalar, or the recovery of one public key, which is a sum
 //!   of two such products. No step has more; a handshake has six of them on the side that dials, seven on the other. The
 //!   longest, the recovery, takes 3.0 million instructions on a Cortex-M4, the others 2.3 to 2.9 million.
-//! * 512 bytes that arrived: decrypting, authenticating and decompressing them, 0.3 million instructions.
+//! * 512 bytes that arrived: decrypting, authenticating and decompressing them, 0.3 million instructions. As many go out
+//!   before it yields.
 //!
 //! The numbers are for `opt-level = "z"`; `tests/run footprint` measures them.
 //!

@@ -286,6 +286,8 @@ async fn read_loop<M: RawMutex, const N: usize, R: Read>(
                 shared.input.wait().await;
             }
         }
+        // A transport that always has more would keep every other task, and the session's deadlines, from their turn.
+        yield_now().await;
     }
 }
 
@@ -311,7 +313,10 @@ async fn write_loop<M: RawMutex, const N: usize, W: Close>(
                 Some(bytes) if length > 0 => match writer.write(bytes).await? {
                     // A transport that takes nothing never will.
                     0 => return Ok(()),
-                    n => with(shared, |inner, now| inner.session.consume_output(now, n)).await,
+                    n => {
+                        with(shared, |inner, now| inner.session.consume_output(now, n)).await;
+                        yield_now().await;
+                    }
                 },
                 _ if is_said => {
                     writer.close_write().await?;
