@@ -13,11 +13,10 @@ use ctr::{
 #[cfg(target_pointer_width = "64")]
 use zeroize::Zeroize;
 
+pub use crate::ring::BLOCK;
+
 /// AES-256 with its key schedule, encryption only: neither CTR nor the MAC decrypts a block. Wiped on drop.
 pub type Aes256 = Aes256Enc;
-
-/// Bytes in a block of AES.
-pub const BLOCK: usize = 16;
 
 /// What both directions of a session share and never change.
 pub struct FrameKeys {

@@ -8,6 +8,7 @@ mod body;
 pub mod cipher;
 pub mod curve;
 mod ecies;
+mod entropy;
 pub mod handshake;
 mod key_stream;
 pub mod mac;
@@ -17,6 +18,7 @@ pub mod receive;
 pub mod secrets;
 pub mod sponge;
 pub mod transmit;
+mod types;
 
 pub use cipher::{FrameCipher, FrameKeys};
 #[cfg(feature = "libsecp256k1")]
