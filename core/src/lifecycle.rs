@@ -2,6 +2,7 @@
 
 use crate::disconnect::DisconnectReason;
 use crate::error::CloseReason;
+use crate::fmt::debug;
 use crate::time::{Duration, Instant, PollAt};
 
 /// Where a session stands.
@@ -55,6 +56,7 @@ impl Lifecycle {
     pub fn activate(&mut self) {
         if self.state == State::AwaitingHello {
             self.state = State::Active;
+            debug!("active");
         }
     }
 
@@ -71,6 +73,7 @@ impl Lifecycle {
         self.state = if self.disconnect.is_some() {
             State::Closing
         } else {
+            debug!("closed");
             State::Closed
         };
         true
@@ -79,6 +82,9 @@ impl Lifecycle {
     /// The transport is gone, or closing is done: nothing can be sent or read any more.
     pub fn finish(&mut self) {
         if self.cause.is_some() {
+            if self.state != State::Closed {
+                debug!("closed");
+            }
             self.state = State::Closed;
             self.disconnect = None;
         }

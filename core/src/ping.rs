@@ -1,5 +1,6 @@
 //! When to send Ping, how many Pongs are owed, and when the silence has lasted too long.
 
+use crate::fmt::trace;
 use crate::time::{Duration, Instant, PollAt};
 
 /// The most Pongs owed at once: a flood of Pings grows neither memory nor output beyond it.
@@ -100,7 +101,9 @@ impl PingScheduler {
             self.overtaken -= 1;
         } else {
             self.sent = None;
-            self.round_trip = Some(now.saturating_since(sent));
+            let round_trip = now.saturating_since(sent);
+            trace!("Pong after {:?}", round_trip);
+            self.round_trip = Some(round_trip);
         }
     }
 

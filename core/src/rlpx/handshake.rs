@@ -11,6 +11,7 @@ use super::entropy::MAX_PADDING;
 use super::secrets::{Contribution, Secrets, xor};
 use super::sponge::{Keccak256, Sponge};
 use super::types::Nonce;
+use crate::fmt::{debug, trace};
 use crate::node_id::NodeId;
 
 pub use super::entropy::Entropy;
@@ -60,6 +61,7 @@ pub(crate) enum Progress {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Stage {
     /// Initiator: first. Recipient: after auth.
     StaticShared,
@@ -128,6 +130,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
             stage: if entropy.is_sound() {
                 stage
             } else {
+                debug!("the random bytes for the handshake repeat themselves");
                 Stage::Over
             },
             entropy,
@@ -171,8 +174,23 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         sent: &mut [u8],
         received: &[u8],
     ) -> Result<Progress, HandshakeError> {
+        let result = self.step(key, sent, received);
+        if result.is_err() {
+            debug!("the handshake failed");
+        }
+        result
+    }
+
+    #[inline]
+    fn step(
+        &mut self,
+        key: &NodeKey,
+        sent: &mut [u8],
+        received: &[u8],
+    ) -> Result<Progress, HandshakeError> {
         // Fails for good, unless this step succeeds.
         let stage = core::mem::replace(&mut self.stage, Stage::Over);
+        trace!("handshake as {:?}: {:?}", self.role, stage);
         let (next, progress) = match stage {
             Stage::StaticShared => (self.static_shared(key)?, Progress::Working),
             Stage::Sign => (self.sign(key, sent)?, Progress::Working),
@@ -293,6 +311,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
             nonce: &self.remote_nonce,
             packet: received,
         };
+        debug!("the handshake is done with {}", self.remote);
         Ok(Established {
             secrets: Secrets::derive(self.role, &self.message, own, remote),
             remote: self.remote,
