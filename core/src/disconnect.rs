@@ -101,7 +101,7 @@ pub const fn encode_compressed(reason: DisconnectReason) -> ([u8; 5], usize) {
 ///
 /// Peers send the list or the bare integer, and each of them compressed or not, at any time. What is one whole Snappy block of
 /// the length it states is read as its content (without the feature `snappy` only a block of one literal of at most 60 bytes
-/// is), and everything else as it is, also a block whose content is no reason: `c104` and 1 154 zeros are both. Then
+/// is), and everything else as it is. Then
 /// * a list gives its first element, and what follows that element or the list is ignored, however long it is;
 /// * a string gives itself, if nothing follows it;
 /// * either must be an integer up to 255, where zero bytes in front are allowed: some peers write 0 as `00`. It has to end
@@ -169,18 +169,18 @@ impl Partial {
     pub(crate) fn finish(&self, is_block: bool) -> Option<DisconnectReason> {
         let head = self.head.get(..self.length).unwrap_or(&self.head);
         #[cfg(feature = "snappy")]
-        let content = is_block.then(|| read_block(head)).flatten();
+        if is_block && let Some((length @ 1.., skip)) = stated_length(head) {
+            return read_block(head.get(skip..)?, length);
+        }
         #[cfg(not(feature = "snappy"))]
-        let content = match head {
-            [length @ 1..=60, tag, content @ ..]
-                if *tag == literal_tag(*length) && self.length == 2 + usize::from(*length) =>
-            {
-                read(content, usize::from(*length))
-            }
-            _ => None,
-        };
+        if let [length @ 1..=60, tag, content @ ..] = head
+            && *tag == literal_tag(*length)
+            && self.length == 2 + usize::from(*length)
+        {
+            return read(content, usize::from(*length));
+        }
         let _ = is_block;
-        content.or_else(|| read(head, self.length))
+        read(head, self.length)
     }
 }
 
@@ -189,14 +189,13 @@ fn stated_length(head: &[u8]) -> Option<(u32, usize)> {
     parse_length(head).ok().flatten()
 }
 
-/// The reason in the content of a valid block that begins with `head`.
+/// The reason in the content of a valid block that states `length` and whose elements begin with these.
 #[cfg(feature = "snappy")]
-fn read_block(head: &[u8]) -> Option<DisconnectReason> {
-    let (length, skip) = stated_length(head)?;
+fn read_block(elements: &[u8], length: u32) -> Option<DisconnectReason> {
     let mut content = [0; HEAD_LENGTH];
     let mut window = Window::new(&mut content, 0);
     // Ends when the window is full, or the beginning used up: no element is invalid.
-    let _ = Decoder::new(length).decode(head.get(skip..)?, &mut window);
+    let _ = Decoder::new(length).decode(elements, &mut window);
     read(window.filled(), length as usize)
 }
 
