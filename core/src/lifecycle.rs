@@ -3,7 +3,7 @@
 use crate::disconnect::DisconnectReason;
 use crate::error::CloseReason;
 use crate::fmt::debug;
-use crate::time::{Duration, Instant, PollAt};
+use crate::time::{Duration, Instant};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,16 +117,8 @@ impl Lifecycle {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub const fn poll_at(&self) -> PollAt {
-        match self.state {
-            State::AwaitingHello | State::Closing => PollAt::At(self.deadline),
-            State::Active | State::Closed => PollAt::Idle,
-        }
-    }
-
-    /// The same; [`Instant::MAX`] for never.
-    pub(crate) fn next_deadline(&self) -> Instant {
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; [`Instant::MAX`] for never.
+    pub const fn deadline(&self) -> Instant {
         match self.state {
             State::AwaitingHello | State::Closing => self.deadline,
             State::Active | State::Closed => Instant::MAX,

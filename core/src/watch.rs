@@ -2,7 +2,7 @@
 //! wire must take our bytes in time.
 
 use crate::fmt::debug;
-use crate::time::{Duration, Instant, PollAt};
+use crate::time::{Duration, Instant};
 
 /// What one call to a receiver did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,17 +99,8 @@ impl ReceiveWatch {
         }
     }
 
-    /// When [`check`](Self::check) will find something if nothing moves.
-    pub fn poll_at(&self, message: Duration, hold_back: Duration) -> PollAt {
-        if self.busy || self.held.is_some() {
-            PollAt::At(self.deadline(message, hold_back))
-        } else {
-            PollAt::Idle
-        }
-    }
-
-    /// The same; [`Instant::MAX`] for never.
-    pub(crate) fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
+    /// When [`check`](Self::check) will find something if nothing moves; [`Instant::MAX`] for never.
+    pub fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
         if self.held.is_some() {
             self.since.saturating_add(hold_back)
         } else if self.busy {
