@@ -21,7 +21,7 @@ use crate::peer::{Expected, Peer};
 use crate::ring::Ring;
 use crate::rlpx::receive::ReceiveHalf;
 use crate::rlpx::transmit::{TransmitHalf, frame_length};
-use crate::rlpx::{Entropy, Established, FrameKeys, Handshake, NodeKey, Role};
+use crate::rlpx::{Entropy, Established, FrameKeys, Handshake, NodeKey, Role, wipe_stack};
 use crate::time::Instant;
 
 /// What a session tells its driver, each once.
@@ -285,9 +285,14 @@ impl<'a, const N: usize> Session<'a, N> {
     /// Admits the remote that [`Event::Authenticated`] named: Hello goes out.
     /// Does nothing at any other time.
     pub fn admit(&mut self) {
-        if !matches!(self.phase, Phase::Authenticated(_)) {
-            return;
+        if matches!(self.phase, Phase::Authenticated(_)) {
+            self.go_live();
+            wipe_stack();
         }
+    }
+
+    #[inline(never)]
+    fn go_live(&mut self) {
         if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
         {
             self.peer

@@ -36,6 +36,14 @@ impl FrameKeys {
     }
 }
 
+/// The keys wipe themselves; ciphers for many blocks at a time also leave them on the stack, spread over wide registers.
+#[cfg(target_pointer_width = "64")]
+impl Drop for FrameKeys {
+    fn drop(&mut self) {
+        super::wipe::wipe_stack();
+    }
+}
+
 impl core::fmt::Debug for FrameKeys {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("FrameKeys").finish_non_exhaustive()

@@ -11,6 +11,7 @@ use super::entropy::MAX_PADDING;
 use super::secrets::{Contribution, Secrets, xor};
 use super::sponge::{Keccak256, Sponge};
 use super::types::Nonce;
+use super::wipe::wipe_stack;
 use crate::fmt::{debug, trace};
 use crate::node_id::NodeId;
 
@@ -175,13 +176,15 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         received: &[u8],
     ) -> Result<Progress, HandshakeError> {
         let result = self.step(key, sent, received);
+        wipe_stack();
         if result.is_err() {
             debug!("the handshake failed");
         }
         result
     }
 
-    #[inline]
+    // Not inlined: its frame is wiped too.
+    #[inline(never)]
     fn step(
         &mut self,
         key: &NodeKey,
@@ -290,12 +293,18 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     }
 
     /// The last step, after [`Progress::Agreed`] and with the same bytes: no point multiplication.
-    #[inline(never)]
     pub(crate) fn establish(
         &mut self,
         sent: &[u8],
         received: &[u8],
     ) -> Result<Established<S>, HandshakeError> {
+        let result = self.derive(sent, received);
+        wipe_stack();
+        result
+    }
+
+    #[inline(never)]
+    fn derive(&mut self, sent: &[u8], received: &[u8]) -> Result<Established<S>, HandshakeError> {
         if core::mem::replace(&mut self.stage, Stage::Over) != Stage::Establish {
             return Err(HandshakeError);
         }

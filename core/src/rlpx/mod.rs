@@ -19,6 +19,7 @@ pub mod secrets;
 pub mod sponge;
 pub mod transmit;
 mod types;
+mod wipe;
 
 pub use cipher::{FrameCipher, FrameKeys};
 #[cfg(feature = "libsecp256k1")]
@@ -31,3 +32,4 @@ pub use mac::Mac;
 pub use permutation::{Permutation, Portable};
 pub use secrets::Secrets;
 pub use sponge::{Keccak256, Sponge, keccak256};
+pub use wipe::wipe_stack;

@@ -12,6 +12,7 @@ use crate::ring::Ring;
 use crate::rlp;
 use crate::rlpx::handshake::Progress;
 use crate::rlpx::transmit::{HEADER_LENGTH, frame_length};
+use crate::rlpx::wipe_stack;
 use crate::time::{Instant, PollAt};
 
 impl<const N: usize> Session<'_, N> {
@@ -19,6 +20,9 @@ impl<const N: usize> Session<'_, N> {
     /// nothing more to do now. Work is bounded by one step of the handshake.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
         let authenticated = self.step_handshake(now);
+        if authenticated.is_some() {
+            wipe_stack();
+        }
         self.resume_held(now);
         self.peer.handle_timeout(now);
         self.seal_control(now);

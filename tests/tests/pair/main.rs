@@ -8,6 +8,7 @@ mod halves;
 mod interleavings;
 mod ping;
 mod race;
+mod secrets;
 mod shown;
 mod smoke;
 mod stall;
