@@ -6,7 +6,7 @@ mod storage;
 mod write;
 
 pub use storage::{MIN_INBOX_MEMORY, MIN_RING, Storage, StorageError};
-pub use write::Write;
+pub use write::PendingWrite;
 
 use core::task::{Context, Poll};
 

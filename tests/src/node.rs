@@ -11,7 +11,7 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::NodeKey;
-use devp2p_core::session::{Event, Session, Storage, Write};
+use devp2p_core::session::{Event, PendingWrite, Session, Storage};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
@@ -117,7 +117,7 @@ struct Reader {
 struct Writer {
     subprotocol: usize,
     queue: VecDeque<(LocalCode, Vec<Vec<u8>>)>,
-    write: Option<Write>,
+    write: Option<PendingWrite>,
     woken: bool,
     counter: Arc<Counter>,
     results: Vec<Result<(), WriteError>>,
@@ -458,7 +458,7 @@ impl Node {
             let mut write = writer
                 .write
                 .take()
-                .unwrap_or_else(|| Write::new(writer.subprotocol, *code));
+                .unwrap_or_else(|| PendingWrite::new(writer.subprotocol, *code));
             let mut cx = Context::from_waker(&waker);
             let before = self.session.output_length();
             match self

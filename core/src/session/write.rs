@@ -12,13 +12,13 @@ use crate::time::Instant;
 
 /// A write in progress. Dropping it without [`Session::abandon`] leaves the token with it.
 #[derive(Debug)]
-pub struct Write {
+pub struct PendingWrite {
     subprotocol: usize,
     code: LocalCode,
     writer: Option<MessageWriter>,
 }
 
-impl Write {
+impl PendingWrite {
     /// A message `code` of `subprotocol`, of which nothing is sealed.
     pub const fn new(subprotocol: usize, code: LocalCode) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl<const N: usize> Session<'_, N> {
     pub fn poll_write(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>> {
@@ -69,7 +69,7 @@ impl<const N: usize> Session<'_, N> {
     fn seal(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>> {
@@ -136,7 +136,7 @@ impl<const N: usize> Session<'_, N> {
         };
         match fits {
             Ok(writer) => {
-                let mut write = Write {
+                let mut write = PendingWrite {
                     subprotocol,
                     code,
                     writer: Some(writer),
@@ -157,7 +157,7 @@ impl<const N: usize> Session<'_, N> {
 
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
     /// closes as abandoned, since nothing can follow half a frame.
-    pub fn abandon(&mut self, now: Instant, write: &Write) {
+    pub fn abandon(&mut self, now: Instant, write: &PendingWrite) {
         match &write.writer {
             Some(writer) if writer.has_begun() => self.peer.give_back(now, write.subprotocol),
             _ => self.peer.stop_waiting(now, write.subprotocol),

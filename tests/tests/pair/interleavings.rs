@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_core::session::Write;
+use devp2p_core::session::PendingWrite;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::node::{Node, Spec};
 use devp2p_tests::pair::Pair;
@@ -59,7 +59,7 @@ impl Writers {
         task.counter.take();
         let (write, payload) = task
             .write
-            .get_or_insert_with(|| (Write::new(i, LocalCode(0)), random.bytes(length)));
+            .get_or_insert_with(|| (PendingWrite::new(i, LocalCode(0)), random.bytes(length)));
         let waker = task.counter.waker();
         let mut cx = Context::from_waker(&waker);
         let session = &mut self.pair.a.session;
