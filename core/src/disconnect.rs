@@ -4,6 +4,7 @@ use core::fmt;
 
 #[cfg(feature = "snappy")]
 use crate::inbox::Window;
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
 use crate::inbox::copy;
 use crate::rlp::{self, Reader};
 #[cfg(feature = "snappy")]
@@ -109,19 +110,16 @@ pub const fn encode_compressed(reason: DisconnectReason) -> ([u8; 5], usize) {
 ///
 /// The bare zero `00`, which is also Snappy of nothing, is reason 0. A Disconnect ends the session even if this is `None`.
 pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
-    let mut partial = Partial::new();
     #[cfg(feature = "snappy")]
     {
+        let mut partial = Partial::new();
         let mut decoder = Decoder::new(0);
         partial.check(payload, &mut decoder);
         partial.push(payload);
         partial.finish(decoder.finish().is_ok())
     }
     #[cfg(not(feature = "snappy"))]
-    {
-        partial.push(payload);
-        partial.finish(false)
-    }
+    read_plain(payload, payload.len())
 }
 
 /// The bytes of a payload, and of what it decompresses to, in which the reason is looked for: room for the headers of a block
@@ -129,12 +127,14 @@ pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
 pub const HEAD_LENGTH: usize = 16;
 
 /// A payload that arrives in pieces: its beginning and its length are kept.
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
 #[derive(Debug)]
 pub(crate) struct Partial {
     head: [u8; HEAD_LENGTH],
     length: usize,
 }
 
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
 impl Partial {
     pub(crate) const fn new() -> Self {
         Self {
@@ -172,16 +172,21 @@ impl Partial {
         if is_block && let Some((length @ 1.., skip)) = stated_length(head) {
             return read_block(head.get(skip..)?, length);
         }
-        #[cfg(not(feature = "snappy"))]
-        if let [length @ 1..=60, tag, content @ ..] = head
-            && *tag == literal_tag(*length)
-            && self.length == 2 + usize::from(*length)
-        {
-            return read(content, usize::from(*length));
-        }
         let _ = is_block;
-        read(head, self.length)
+        read_plain(head, self.length)
     }
+}
+
+/// The reason in a payload of `length` bytes that begins with `head`. Without a decoder, a block is one literal.
+fn read_plain(head: &[u8], length: usize) -> Option<DisconnectReason> {
+    #[cfg(not(feature = "snappy"))]
+    if let [stated @ 1..=60, tag, content @ ..] = head
+        && *tag == literal_tag(*stated)
+        && length == 2 + usize::from(*stated)
+    {
+        return read(content, usize::from(*stated));
+    }
+    read(head, length)
 }
 
 #[cfg(feature = "snappy")]
@@ -203,18 +208,14 @@ fn read_block(elements: &[u8], length: u32) -> Option<DisconnectReason> {
 fn read(head: &[u8], length: usize) -> Option<DisconnectReason> {
     let header = rlp::header(head, true).ok()?;
     let rest = length.checked_sub(header.start)?;
-    let digits = if header.is_list {
-        let content = head.get(header.start..)?;
-        let content = content.get(..header.length).unwrap_or(content);
-        Reader::new(content)
-            .string()
-            .ok()
-            .filter(|_| header.length <= rest)?
+    let content = head.get(header.start..)?;
+    let content = content.get(..header.length).unwrap_or(content);
+    let digits = if header.is_list && header.length <= rest {
+        Reader::new(content).string().ok()?
+    } else if !header.is_list && header.length == rest && header.length == content.len() {
+        content
     } else {
-        Reader::new(head)
-            .string()
-            .ok()
-            .filter(|_| header.length == rest)?
+        return None;
     };
     match rlp::significant(digits) {
         [] => Some(DisconnectReason(0)),

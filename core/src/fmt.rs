@@ -25,5 +25,4 @@ macro_rules! debug {
     ($($arg:tt)*) => { $crate::fmt::line!(debug, $($arg)*) };
 }
 
-#[cfg_attr(not(feature = "rlpx"), expect(unused_imports))]
 pub(crate) use {debug, line, trace};

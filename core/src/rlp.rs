@@ -164,9 +164,6 @@ impl<'a> Reader<'a> {
             .split_at_checked(start)
             .ok_or(Error::UnexpectedEnd)?;
         let (bytes, rest) = from.split_at_checked(length).ok_or(Error::UnexpectedEnd)?;
-        if strict && matches!((self.rest, bytes), ([0x81, ..], [0x00..=0x7f])) {
-            return Err(Error::NonCanonicalLength);
-        }
         self.rest = rest;
         Ok(if is_list {
             Item::List(Reader::new(bytes))
@@ -190,6 +187,10 @@ pub(crate) fn header(bytes: &[u8], strict: bool) -> Result<Header, Error> {
     let (&first, tail) = bytes.split_first().ok_or(Error::UnexpectedEnd)?;
     let (is_list, start, length) = match first {
         0x00..=0x7f => (false, 0, 1),
+        // What is a string of itself.
+        0x81 if strict && matches!(tail, [0x00..=0x7f, ..]) => {
+            return Err(Error::NonCanonicalLength);
+        }
         0x80..=0xb7 => (false, 1, usize::from(first - 0x80)),
         0xb8..=0xbf => (
             false,

@@ -231,6 +231,8 @@ fn what_is_no_reason_is_none() {
         &[0x02, 0x04, 0xc1], // a block shorter than it says
         &[0x02, 0x04, 0xc1, 0x04, 0x00],
         &[0x03, 0x04, 0xc1, 0x04],
+        &[&[0x80 + 20][..], &[0; 20]].concat(), // a string beyond what is looked at
+        &[&[0xc0 + 21, 0x80 + 20][..], &[0; 20]].concat(),
     ] {
         assert_eq!(decode(payload), None, "{payload:02x?}");
     }
