@@ -16,7 +16,7 @@ const COUNT: usize = 4;
 
 /// The task that writes for one subprotocol.
 struct Task {
-    write: Option<(Write, Vec<u8>)>,
+    write: Option<(PendingWrite, Vec<u8>)>,
     counter: Arc<Counter>,
     /// It was told to wait, and not a byte of its frame is sealed.
     waits: bool,
