@@ -10,6 +10,7 @@ use crate::MAX_PROTOCOLS;
 use crate::capability::{Overflow, Protocol};
 use crate::code::LocalCode;
 use crate::error::CloseReason;
+use crate::fmt::debug;
 use crate::inbox::{Admit, Inboxes, Meta, Window, copy};
 use crate::time::Instant;
 use crate::waiter::{Waiter, poll_take};
@@ -402,7 +403,8 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
 
     fn abort(&mut self, _slot: Slot) {}
 
-    fn dropped(&mut self, subprotocol: usize, _meta: Meta) {
+    fn dropped(&mut self, subprotocol: usize, meta: Meta) {
+        debug!("dropped for inbox {}: {:?}", subprotocol, meta);
         if let Some(inbox) = self.inboxes.get_mut(subprotocol) {
             inbox.dropped = inbox.dropped.wrapping_add(1);
         }

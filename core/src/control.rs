@@ -3,8 +3,8 @@
 use crate::code::WireCode;
 use crate::config::Local;
 use crate::disconnect::{self, DisconnectReason};
-use crate::hello::HelloTooLong;
 use crate::inbox::copy;
+use crate::rlp::NoRoom;
 
 /// A message of the base protocol, to be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +38,16 @@ impl Control {
     /// fixed payloads are stated as the literal blocks that they are.
     ///
     /// # Errors
-    /// [`HelloTooLong`] if `out` is too small: [`CONTROL_LENGTH`] does for all but Hello.
+    /// [`NoRoom`] if `out` is too small: [`CONTROL_LENGTH`] does for all but Hello.
     pub fn encode(
         self,
         local: &Local<'_>,
         compressed: bool,
         out: &mut [u8],
-    ) -> Result<usize, HelloTooLong> {
+    ) -> Result<usize, NoRoom> {
         let (plain, compact);
         let payload = match self {
-            Control::Hello => return local.encode_hello(out),
+            Control::Hello => return local.encode_hello(out).map_err(|_| NoRoom),
             Control::Ping | Control::Pong if compressed => &[0x01, 0x00, 0xc0][..],
             Control::Ping | Control::Pong => &[0xc0][..],
             Control::Disconnect(reason) if compressed => {
@@ -59,7 +59,7 @@ impl Control {
                 plain.0.get(..plain.1).unwrap_or_default()
             }
         };
-        let to = out.get_mut(..payload.len()).ok_or(HelloTooLong)?;
+        let to = out.get_mut(..payload.len()).ok_or(NoRoom)?;
         copy(to, payload);
         Ok(payload.len())
     }

@@ -2,7 +2,13 @@
 
 use core::fmt;
 
-use crate::rlp::{self, Item, Reader};
+#[cfg(feature = "snappy")]
+use crate::inbox::Window;
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
+use crate::inbox::copy;
+use crate::rlp::{self, Reader};
+#[cfg(feature = "snappy")]
+use crate::snappy::{Decoder, parse_length};
 
 /// A Disconnect reason. All 256 values are reasons; those without a constant have no meaning in the specification.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,33 +97,125 @@ pub const fn encode_compressed(reason: DisconnectReason) -> ([u8; 5], usize) {
     }
 }
 
-/// The reason in a Disconnect's payload, whatever form the remote gave it; `None` if it gave none that can be read.
+/// The reason in a Disconnect's payload of any length, whatever form the remote gave it; `None` if it gave none that can be
+/// read.
 ///
-/// Peers send the list or the bare integer, and each of them compressed or not, at any time. Their lengths tell them apart:
-/// what is one whole Snappy literal of at most 60 bytes is read as its content, everything else as it is. Then
-/// * a list gives its first element, and what follows that element or the list is ignored;
+/// Peers send the list or the bare integer, and each of them compressed or not, at any time. What is one whole Snappy block of
+/// the length it states is read as its content (without the feature `snappy` only a block of one literal of at most 60 bytes
+/// is), and everything else as it is. Then
+/// * a list gives its first element, and what follows that element or the list is ignored, however long it is;
 /// * a string gives itself, if nothing follows it;
-/// * either must be an integer up to 255, where zero bytes in front are allowed: some peers write 0 as `00`.
+/// * either must be an integer up to 255, where zero bytes in front are allowed: some peers write 0 as `00`. It has to end
+///   within the first [`HEAD_LENGTH`] bytes.
 ///
-/// The one payload that is both, `00` (the bare zero, or Snappy of nothing), is reason 0. A Disconnect ends the session even
-/// if this is `None`.
+/// The bare zero `00`, which is also Snappy of nothing, is reason 0. A Disconnect ends the session even if this is `None`.
 pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
-    let content = match payload {
-        [length @ 1..=60, tag, content @ ..]
-            if *tag == literal_tag(*length) && content.len() == usize::from(*length) =>
-        {
-            content
+    #[cfg(feature = "snappy")]
+    {
+        let mut partial = Partial::new();
+        let mut decoder = Decoder::new(0);
+        partial.check(payload, &mut decoder);
+        partial.push(payload);
+        partial.finish(decoder.finish().is_ok())
+    }
+    #[cfg(not(feature = "snappy"))]
+    read_plain(payload, payload.len())
+}
+
+/// The bytes of a payload, and of what it decompresses to, in which the reason is looked for: room for the headers of a block
+/// and of a list of 16 MiB, and for the reason.
+pub const HEAD_LENGTH: usize = 16;
+
+/// A payload that arrives in pieces: its beginning and its length are kept.
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
+#[derive(Debug)]
+pub(crate) struct Partial {
+    head: [u8; HEAD_LENGTH],
+    length: usize,
+}
+
+#[cfg(any(feature = "rlpx", feature = "snappy"))]
+impl Partial {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: [0; HEAD_LENGTH],
+            length: 0,
         }
-        _ => payload,
-    };
-    let mut reader = Reader::new(content);
-    let digits = match reader.item().ok()? {
-        Item::String(digits) if reader.is_empty() => digits,
-        Item::String(_) => return None,
-        Item::List(mut elements) => match elements.item().ok()? {
-            Item::String(digits) => digits,
-            Item::List(_) => return None,
-        },
+    }
+
+    /// Takes the next piece. Where there is a decoder, it is [checked](Self::check) first.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        let free = self.head.get_mut(self.length..).unwrap_or_default();
+        copy(free, piece);
+        self.length = self.length.saturating_add(piece.len());
+    }
+
+    /// Lets `decoder` see the next piece as a part of a Snappy block. The first piece must hold the length that such a block
+    /// states, at most five bytes, or be the whole payload.
+    #[cfg(feature = "snappy")]
+    pub(crate) fn check(&self, piece: &[u8], decoder: &mut Decoder) {
+        let mut elements = piece;
+        if self.length == 0 {
+            // Without a length it is no block, whatever follows: `finish` finds none either.
+            let (length, skip) = stated_length(piece).unwrap_or((1, piece.len()));
+            *decoder = Decoder::new(length);
+            elements = piece.get(skip..).unwrap_or_default();
+        }
+        // It keeps its error.
+        let _ = decoder.skip(elements);
+    }
+
+    /// The reason, as [`decode`] says; `is_block` is what a decoder that has checked every piece found.
+    pub(crate) fn finish(&self, is_block: bool) -> Option<DisconnectReason> {
+        let head = self.head.get(..self.length).unwrap_or(&self.head);
+        #[cfg(feature = "snappy")]
+        if is_block && let Some((length @ 1.., skip)) = stated_length(head) {
+            return read_block(head.get(skip..)?, length);
+        }
+        let _ = is_block;
+        read_plain(head, self.length)
+    }
+}
+
+/// The reason in a payload of `length` bytes that begins with `head`. Without a decoder, a block is one literal.
+fn read_plain(head: &[u8], length: usize) -> Option<DisconnectReason> {
+    #[cfg(not(feature = "snappy"))]
+    if let [stated @ 1..=60, tag, content @ ..] = head
+        && *tag == literal_tag(*stated)
+        && length == 2 + usize::from(*stated)
+    {
+        return read(content, usize::from(*stated));
+    }
+    read(head, length)
+}
+
+#[cfg(feature = "snappy")]
+fn stated_length(head: &[u8]) -> Option<(u32, usize)> {
+    parse_length(head).ok().flatten()
+}
+
+/// The reason in the content of a valid block that states `length` and whose elements begin with these.
+#[cfg(feature = "snappy")]
+fn read_block(elements: &[u8], length: u32) -> Option<DisconnectReason> {
+    let mut content = [0; HEAD_LENGTH];
+    let mut window = Window::new(&mut content, 0);
+    // Ends when the window is full, or the beginning used up: no element is invalid.
+    let _ = Decoder::new(length).decode(elements, &mut window);
+    read(window.filled(), length as usize)
+}
+
+/// The reason in a list, or a bare one, of `length` bytes that begins with `head`.
+fn read(head: &[u8], length: usize) -> Option<DisconnectReason> {
+    let header = rlp::header(head, true).ok()?;
+    let rest = length.checked_sub(header.start)?;
+    let content = head.get(header.start..)?;
+    let content = content.get(..header.length).unwrap_or(content);
+    let digits = if header.is_list && header.length <= rest {
+        Reader::new(content).string().ok()?
+    } else if !header.is_list && header.length == rest && header.length == content.len() {
+        content
+    } else {
+        return None;
     };
     match rlp::significant(digits) {
         [] => Some(DisconnectReason(0)),

@@ -183,6 +183,8 @@ pub enum TransportError {
     EndOfStream,
     /// Reading or writing failed; the driver knows the error.
     Io,
+    /// The random bytes for the handshake cannot be random, or are those of the session before: nothing was sent.
+    Entropy,
 }
 
 impl fmt::Display for TransportError {
@@ -192,6 +194,7 @@ impl fmt::Display for TransportError {
             Self::BadMac => "a frame's MAC does not fit",
             Self::EndOfStream => "end of stream",
             Self::Io => "input/output error",
+            Self::Entropy => "the random number generator repeats itself",
         })
     }
 }

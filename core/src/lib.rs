@@ -10,6 +10,10 @@
 //! * `session` (with `rlpx`): one connection from its first byte to its end.
 //!
 //! Time, bytes and randomness come in as arguments; the caller lends every buffer.
+#![cfg_attr(
+    all(feature = "rlpx", feature = "snappy"),
+    doc = concat!("\n# A driver\n```\n", include_str!("../examples/pair.rs"), "```")
+)]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

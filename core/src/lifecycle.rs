@@ -2,7 +2,8 @@
 
 use crate::disconnect::DisconnectReason;
 use crate::error::CloseReason;
-use crate::time::{Duration, Instant, PollAt};
+use crate::fmt::debug;
+use crate::time::{Duration, Instant};
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,7 @@ impl Lifecycle {
     pub fn activate(&mut self) {
         if self.state == State::AwaitingHello {
             self.state = State::Active;
+            debug!("active");
         }
     }
 
@@ -71,6 +73,7 @@ impl Lifecycle {
         self.state = if self.disconnect.is_some() {
             State::Closing
         } else {
+            debug!("closed");
             State::Closed
         };
         true
@@ -79,6 +82,9 @@ impl Lifecycle {
     /// The transport is gone, or closing is done: nothing can be sent or read any more.
     pub fn finish(&mut self) {
         if self.cause.is_some() {
+            if self.state != State::Closed {
+                debug!("closed");
+            }
             self.state = State::Closed;
             self.disconnect = None;
         }
@@ -111,16 +117,8 @@ impl Lifecycle {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub const fn poll_at(&self) -> PollAt {
-        match self.state {
-            State::AwaitingHello | State::Closing => PollAt::At(self.deadline),
-            State::Active | State::Closed => PollAt::Idle,
-        }
-    }
-
-    /// The same; [`Instant::MAX`] for never.
-    pub(crate) fn next_deadline(&self) -> Instant {
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; [`Instant::MAX`] for never.
+    pub const fn deadline(&self) -> Instant {
         match self.state {
             State::AwaitingHello | State::Closing => self.deadline,
             State::Active | State::Closed => Instant::MAX,

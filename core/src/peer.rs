@@ -8,7 +8,7 @@ use crate::code::WireCode;
 use crate::config::{Config, Local};
 use crate::disconnect::{self, DisconnectReason};
 use crate::error::{CloseReason, TransportError, Violation};
-use crate::fmt::debug;
+use crate::fmt::{debug, trace};
 use crate::hello::{Fields, MAX_HELLO_LENGTH, NodeId};
 use crate::inbox::{Admit, Inboxes, Meta};
 use crate::lifecycle::{Lifecycle, State};
@@ -141,6 +141,10 @@ impl<const N: usize> Peer<N> {
         }
         match self.accept_hello(local, payload) {
             Ok(()) => {
+                debug!("Hello of {:?}", self.remote);
+                for shared in self.shared.iter() {
+                    debug!("shared: {:?}", shared);
+                }
                 self.lifecycle.activate();
                 self.ping.start(now);
             }
@@ -187,6 +191,7 @@ impl<const N: usize> Peer<N> {
     /// Takes a message of the base protocol that came after Hello, or a Disconnect in place of it.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn handle_base(&mut self, now: Instant, message: BaseMessage) {
+        trace!("received {:?}", message);
         match (self.state(), message) {
             (State::Closing | State::Closed, _) => {}
             (_, BaseMessage::Disconnect(reason)) => {
@@ -326,6 +331,7 @@ impl<const N: usize> Peer<N> {
 
     /// The transport has proved who the remote is.
     pub fn expect_identity(&mut self, expected: Expected) {
+        debug!("admitted: {:?}", expected);
         self.expected = expected;
     }
 

@@ -1,6 +1,7 @@
 //! When to send Ping, how many Pongs are owed, and when the silence has lasted too long.
 
-use crate::time::{Duration, Instant, PollAt};
+use crate::fmt::trace;
+use crate::time::{Duration, Instant};
 
 /// The most Pongs owed at once: a flood of Pings grows neither memory nor output beyond it.
 pub const MAX_PONGS_OWED: u8 = 16;
@@ -20,7 +21,7 @@ enum State {
 /// Schedules Pings and judges the silence after them.
 ///
 /// Drive it in this order: [`start`](Self::start) when the session becomes active; [`on_message`](Self::on_message) for each
-/// verified message; [`handle_timeout`](Self::handle_timeout) when [`poll_at`](Self::poll_at) says so;
+/// verified message; [`handle_timeout`](Self::handle_timeout) at its [`deadline`](Self::deadline);
 /// [`take_pong`](Self::take_pong) and [`take_ping`](Self::take_ping) whenever a control message can be sent.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -100,7 +101,9 @@ impl PingScheduler {
             self.overtaken -= 1;
         } else {
             self.sent = None;
-            self.round_trip = Some(now.saturating_since(sent));
+            let round_trip = now.saturating_since(sent);
+            trace!("Pong after {:?}", round_trip);
+            self.round_trip = Some(round_trip);
         }
     }
 
@@ -176,17 +179,8 @@ impl PingScheduler {
         self.round_trip
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub fn poll_at(&self) -> PollAt {
-        if self.is_timed() {
-            PollAt::At(self.at)
-        } else {
-            PollAt::Idle
-        }
-    }
-
-    /// The same; [`Instant::MAX`] for never.
-    pub(crate) fn deadline(&self) -> Instant {
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; [`Instant::MAX`] for never.
+    pub fn deadline(&self) -> Instant {
         if self.is_timed() {
             self.at
         } else {

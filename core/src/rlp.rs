@@ -154,21 +154,16 @@ impl<'a> Reader<'a> {
     }
 
     fn next(&mut self, strict: bool) -> Result<Item<'a>, Error> {
-        let (&first, tail) = self.rest.split_first().ok_or(Error::UnexpectedEnd)?;
-        let (is_list, length, from) = match first {
-            // A byte below 0x80 is a string of itself.
-            0x00..=0x7f => (false, 1, self.rest),
-            0x80..=0xb7 => (false, usize::from(first - 0x80), tail),
-            0xb8..=0xbf => long_length(tail, first - 0xb7, strict)
-                .map(|(length, from)| (false, length, from))?,
-            0xc0..=0xf7 => (true, usize::from(first - 0xc0), tail),
-            0xf8..=0xff => long_length(tail, first - 0xf7, strict)
-                .map(|(length, from)| (true, length, from))?,
-        };
+        let Header {
+            is_list,
+            start,
+            length,
+        } = header(self.rest, strict)?;
+        let (_, from) = self
+            .rest
+            .split_at_checked(start)
+            .ok_or(Error::UnexpectedEnd)?;
         let (bytes, rest) = from.split_at_checked(length).ok_or(Error::UnexpectedEnd)?;
-        if strict && first == 0x81 && bytes.first().is_some_and(|byte| *byte < 0x80) {
-            return Err(Error::NonCanonicalLength);
-        }
         self.rest = rest;
         Ok(if is_list {
             Item::List(Reader::new(bytes))
@@ -178,18 +173,53 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A length of `size` bytes at the front of `from`, and what follows it.
-fn long_length(from: &[u8], size: u8, strict: bool) -> Result<(usize, &[u8]), Error> {
-    let (digits, rest) = from
-        .split_at_checked(usize::from(size))
-        .ok_or(Error::UnexpectedEnd)?;
+/// What the bytes before an item's content say.
+pub(crate) struct Header {
+    pub(crate) is_list: bool,
+    /// Bytes of the header; zero for a byte that is a string of itself.
+    pub(crate) start: usize,
+    /// Bytes of the content, whether they are there or not.
+    pub(crate) length: usize,
+}
+
+/// Reads the header of the item at the front of `bytes`.
+pub(crate) fn header(bytes: &[u8], strict: bool) -> Result<Header, Error> {
+    let (&first, tail) = bytes.split_first().ok_or(Error::UnexpectedEnd)?;
+    let (is_list, start, length) = match first {
+        0x00..=0x7f => (false, 0, 1),
+        // What is a string of itself.
+        0x81 if strict && matches!(tail, [0x00..=0x7f, ..]) => {
+            return Err(Error::NonCanonicalLength);
+        }
+        0x80..=0xb7 => (false, 1, usize::from(first - 0x80)),
+        0xb8..=0xbf => (
+            false,
+            1 + usize::from(first - 0xb7),
+            long_length(tail, first - 0xb7, strict)?,
+        ),
+        0xc0..=0xf7 => (true, 1, usize::from(first - 0xc0)),
+        0xf8..=0xff => (
+            true,
+            1 + usize::from(first - 0xf7),
+            long_length(tail, first - 0xf7, strict)?,
+        ),
+    };
+    Ok(Header {
+        is_list,
+        start,
+        length,
+    })
+}
+
+/// A length of `size` bytes at the front of `from`.
+fn long_length(from: &[u8], size: u8, strict: bool) -> Result<usize, Error> {
+    let digits = from.get(..usize::from(size)).ok_or(Error::UnexpectedEnd)?;
     let length = saturating_uint64(digits);
     if strict && (digits.first() == Some(&0) || length < 56) {
         return Err(Error::NonCanonicalLength);
     }
     // No slice is longer than a usize can say.
-    let length = usize::try_from(length).map_err(|_| Error::UnexpectedEnd)?;
-    Ok((length, rest))
+    usize::try_from(length).map_err(|_| Error::UnexpectedEnd)
 }
 
 /// The integer that a string's bytes are.

@@ -12,7 +12,7 @@ mod write;
 pub use buffers::{Buffers, Fixed};
 pub use connection::Connection;
 pub use storage::{MIN_INBOX_MEMORY, MIN_RING, Storage, StorageError};
-pub use write::{Progress, Write, Written};
+pub use write::{PendingWrite, Progress, Written};
 
 use core::task::{Context, Poll, Waker};
 
@@ -268,7 +268,7 @@ impl<'a, const N: usize> Session<'a, N> {
     pub fn poll_write(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>> {
@@ -305,7 +305,7 @@ impl<'a, const N: usize> Session<'a, N> {
 
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
     /// closes as abandoned, since nothing can follow half a frame.
-    pub fn abandon(&mut self, now: Instant, write: &Write) {
+    pub fn abandon(&mut self, now: Instant, write: &PendingWrite) {
         self.connection.abandon(now, write);
     }
 

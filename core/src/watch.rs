@@ -1,7 +1,8 @@
 //! The watches over one direction each: a message must arrive whole in time, an inbox may hold back only so long, and the
 //! wire must take our bytes in time.
 
-use crate::time::{Duration, Instant, PollAt};
+use crate::fmt::debug;
+use crate::time::{Duration, Instant};
 
 /// What one call to a receiver did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,7 +51,7 @@ impl ReceiveWatch {
     /// Takes note of what a call to the receiver did. Returns `Some(true)` if with it a message came to be in progress or
     /// held back, behind which no Pong can reach us, and `Some(false)` if that ended.
     pub fn update(&mut self, now: Instant, received: Received) -> Option<bool> {
-        let was_busy = self.busy;
+        let (was_busy, was_held) = (self.busy, self.held);
         if received.messages > 0 || !received.partial {
             self.busy = false;
         }
@@ -66,6 +67,12 @@ impl ReceiveWatch {
         }
         if received.held.is_some() && self.held.is_none() {
             (self.held, self.since) = (received.held, now);
+        }
+        if was_held != self.held {
+            match self.held {
+                Some(subprotocol) => debug!("holding back: inbox {} is full", subprotocol),
+                None => debug!("no longer holding back"),
+            }
         }
         (was_busy != self.busy).then_some(self.busy)
     }
@@ -92,17 +99,8 @@ impl ReceiveWatch {
         }
     }
 
-    /// When [`check`](Self::check) will find something if nothing moves.
-    pub fn poll_at(&self, message: Duration, hold_back: Duration) -> PollAt {
-        if self.busy || self.held.is_some() {
-            PollAt::At(self.deadline(message, hold_back))
-        } else {
-            PollAt::Idle
-        }
-    }
-
-    /// The same; [`Instant::MAX`] for never.
-    pub(crate) fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
+    /// When [`check`](Self::check) will find something if nothing moves; [`Instant::MAX`] for never.
+    pub fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
         if self.held.is_some() {
             self.since.saturating_add(hold_back)
         } else if self.busy {

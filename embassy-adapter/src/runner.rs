@@ -1,5 +1,6 @@
 //! Drives one session at a time over the two halves of a connection.
 
+use core::convert::Infallible;
 use core::future::poll_fn;
 use core::task::Poll;
 
@@ -16,7 +17,6 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::Timer;
 use embedded_io_async::{ErrorType, Read, Write};
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 use crate::event::PeerEvent;
 use crate::resources::CHUNK;
@@ -86,6 +86,8 @@ pub struct Runner<'a, M: RawMutex, const N: usize> {
     shared: &'a Shared<'a, M, N>,
     input: &'a mut [u8; CHUNK],
     output: &'a mut [u8; CHUNK],
+    /// Of the random bytes of the session before.
+    fingerprint: Option<u64>,
 }
 
 impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
@@ -98,11 +100,15 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
             shared,
             input,
             output,
+            fingerprint: None,
         }
     }
 
     /// Runs one session with `remote` over a connection that we dialled, to its end. `rng` gives
     /// [`Entropy::LENGTH`] bytes.
+    ///
+    /// A generator that gives what cannot be random, or the bytes of the session before again, ends the session before anything
+    /// is sent, with [`TransportError::Entropy`].
     ///
     /// Dropping the future ends the session without a Disconnect, with [`TransportError::Io`] as its cause; the halves may
     /// then be in the middle of a frame, so the connection is to be dropped too. The next session can begin at once.
@@ -113,14 +119,28 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
         reader: &mut R,
         writer: &mut W,
     ) -> Ended<R::Error, W::Error> {
-        self.run(Some(remote), rng, reader, writer, |_| Ok(()))
+        let entropy = || draw(rng);
+        self.run(Some(remote), entropy, reader, writer, |_| Ok(()))
+            .await
+    }
+
+    /// [`dial`](Self::dial) with the random bytes at hand, from any generator: [`Entropy::try_fill_with`].
+    pub async fn dial_with<R: Read, W: Close>(
+        &mut self,
+        remote: NodeId,
+        entropy: Entropy,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Ended<R::Error, W::Error> {
+        let entropy = || entropy;
+        self.run(Some(remote), entropy, reader, writer, |_| Ok(()))
             .await
     }
 
     /// Runs one session with whoever dialled us, to its end. `admit` is asked once the remote has proved its identity; its
     /// reason is said in place of Hello.
     ///
-    /// Dropping the future: as [`dial`](Self::dial).
+    /// Of `rng`, and of dropping the future: as [`dial`](Self::dial).
     pub async fn accept<R: Read, W: Close>(
         &mut self,
         rng: &mut impl CryptoRng,
@@ -128,35 +148,54 @@ impl<'a, M: RawMutex, const N: usize> Runner<'a, M, N> {
         writer: &mut W,
         admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
     ) -> Ended<R::Error, W::Error> {
-        self.run(None, rng, reader, writer, admit).await
+        self.run(None, || draw(rng), reader, writer, admit).await
+    }
+
+    /// [`accept`](Self::accept) with the random bytes at hand, from any generator: [`Entropy::try_fill_with`].
+    pub async fn accept_with<R: Read, W: Close>(
+        &mut self,
+        entropy: Entropy,
+        reader: &mut R,
+        writer: &mut W,
+        admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
+    ) -> Ended<R::Error, W::Error> {
+        self.run(None, || entropy, reader, writer, admit).await
     }
 
     async fn run<R: Read, W: Close>(
         &mut self,
         remote: Option<NodeId>,
-        rng: &mut impl CryptoRng,
+        entropy: impl FnOnce() -> Entropy,
         reader: &mut R,
         writer: &mut W,
         admit: impl FnMut(NodeId) -> Result<(), DisconnectReason>,
     ) -> Ended<R::Error, W::Error> {
         let shared = self.shared;
-        let mut bytes = Zeroizing::new([0; Entropy::LENGTH]);
-        rng.fill_bytes(&mut *bytes);
+        // Not under the session's lock: a generator is the user's code. Not moved into a closure: the future would keep room for
+        // each place.
+        let mut entropy = Some(entropy());
+        let fingerprint = entropy.as_ref().map(Entropy::fingerprint);
+        let repeats = core::mem::replace(&mut self.fingerprint, fingerprint) == fingerprint;
+        let is_bad = repeats || !entropy.as_ref().is_some_and(Entropy::is_sound);
         // A session whose runner was dropped while the lock was taken ends here: its tasks must be woken first.
         with(shared, |inner, now| {
             inner.session.handle_end(now, TransportError::Io)
         })
         .await;
         with(shared, |inner, now| {
+            let Some(entropy) = entropy.take() else {
+                return;
+            };
             shared.begin(inner);
-            let entropy = Entropy::new(&bytes);
             match remote {
                 Some(remote) => inner.session.start_dial(remote, entropy, now),
                 None => inner.session.start_accept(entropy, now),
             }
+            if is_bad {
+                inner.session.handle_end(now, TransportError::Entropy);
+            }
         })
         .await;
-        drop(bytes);
         let abort = Abort(shared);
         let (mut read_error, mut write_error) = (None, None);
         let transport = join(
@@ -187,6 +226,19 @@ impl<M: RawMutex, const N: usize> core::fmt::Debug for Runner<'_, M, N> {
 impl<M: RawMutex, const N: usize> defmt::Format for Runner<'_, M, N> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Runner");
+    }
+}
+
+/// Not inlined: the bytes are on its stack only.
+#[inline(never)]
+fn draw(rng: &mut impl CryptoRng) -> Entropy {
+    let drawn = Entropy::try_fill_with(|bytes| {
+        rng.fill_bytes(bytes);
+        Ok::<_, Infallible>(())
+    });
+    match drawn {
+        Ok(entropy) => entropy,
+        Err(never) => match never {},
     }
 }
 
@@ -286,6 +338,8 @@ async fn read_loop<M: RawMutex, const N: usize, R: Read>(
                 shared.input.wait().await;
             }
         }
+        // A transport that always has more would keep every other task, and the session's deadlines, from their turn.
+        yield_now().await;
     }
 }
 
@@ -311,7 +365,10 @@ async fn write_loop<M: RawMutex, const N: usize, W: Close>(
                 Some(bytes) if length > 0 => match writer.write(bytes).await? {
                     // A transport that takes nothing never will.
                     0 => return Ok(()),
-                    n => with(shared, |inner, now| inner.session.consume_output(now, n)).await,
+                    n => {
+                        with(shared, |inner, now| inner.session.consume_output(now, n)).await;
+                        yield_now().await;
+                    }
                 },
                 _ if is_said => {
                     writer.close_write().await?;

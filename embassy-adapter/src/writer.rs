@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_core::session::Write;
+use devp2p_core::session::PendingWrite;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
 use crate::shared::{Inner, Who};
@@ -15,7 +15,7 @@ use crate::subprotocol::Side;
 pub struct Writer<'a, M: RawMutex, const N: usize> {
     pub(crate) side: Side<'a, M, N>,
     /// The write in progress and its code.
-    writing: Option<(u32, Write)>,
+    writing: Option<(u32, PendingWrite)>,
 }
 
 impl<'a, M: RawMutex, const N: usize> Writer<'a, M, N> {
@@ -76,7 +76,7 @@ impl<'a, M: RawMutex, const N: usize> Writer<'a, M, N> {
         }
         let Self { side, writing } = self;
         let (_, write) =
-            writing.get_or_insert_with(|| (code, Write::new(side.index, LocalCode(code))));
+            writing.get_or_insert_with(|| (code, PendingWrite::new(side.index, LocalCode(code))));
         let result = side
             .shared
             .poll_with(Who::Writer(side.index), cx, |inner, now, cx| {

@@ -31,7 +31,7 @@ use std::sync::{Arc, Weak};
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::session::{Progress, Write as PendingWrite, Written};
+use devp2p_core::session::{PendingWrite, Progress, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::connection::output::Output;

@@ -17,9 +17,7 @@ use devp2p_core::rlp;
 use devp2p_core::rlpx::message::{Compression, total};
 use devp2p_core::rlpx::transmit::HEADER_LENGTH;
 use devp2p_core::rlpx::{Entropy, MAX_SENT, NodeKey};
-use devp2p_core::session::{
-    self, Buffers, MIN_INBOX_MEMORY, Progress, Write as PendingWrite, Written,
-};
+use devp2p_core::session::{self, Buffers, MIN_INBOX_MEMORY, PendingWrite, Progress, Written};
 use devp2p_core::time::{Instant, PollAt};
 
 use crate::compressor::Compressor;

@@ -49,8 +49,9 @@ struct State {
     unread: bool,
     /// Writes answer zero.
     refuses: bool,
-    /// Bytes taken in all, and after how many the direction breaks or ends.
+    /// Bytes taken and given in all, and after how many taken the direction breaks.
     taken: u64,
+    given: u64,
     breaks_at: Option<u64>,
     reader: Option<Waker>,
     writers: Vec<Waker>,
@@ -137,6 +138,11 @@ impl Wire {
         self.lock().taken
     }
 
+    /// Bytes that came out so far.
+    pub fn given(&self) -> u64 {
+        self.lock().given
+    }
+
     /// Whether the sender has ended it.
     pub fn is_ended(&self) -> bool {
         self.lock().ended
@@ -218,6 +224,7 @@ impl Read for PipeReader {
             for (to, from) in buffer.iter_mut().zip(state.bytes.drain(..n)) {
                 *to = from;
             }
+            state.given += n as u64;
             let wakers = std::mem::take(&mut state.writers);
             drop(state);
             wakers.into_iter().for_each(Waker::wake);

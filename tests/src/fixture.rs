@@ -9,12 +9,21 @@ use crate::random::Random;
 
 /// A valid key for this seed.
 pub fn key(seed: u64) -> NodeKey {
+    secret_and_key(seed).1
+}
+
+/// The secret of that key.
+pub fn secret(seed: u64) -> [u8; 32] {
+    secret_and_key(seed).0
+}
+
+fn secret_and_key(seed: u64) -> ([u8; 32], NodeKey) {
     let mut random = Random::new(seed ^ 0x6b65_7900);
     loop {
         let mut secret = [0; 32];
         random.fill(&mut secret);
         if let Ok(key) = NodeKey::new(&secret) {
-            return key;
+            return (secret, key);
         }
     }
 }

@@ -19,7 +19,7 @@ use devp2p_core::rlpx::message::Compression;
 use devp2p_core::rlpx::transmit::HEADER_LENGTH;
 use devp2p_core::rlpx::{Handshake, MAX_SENT, NodeKey};
 use devp2p_core::session::{
-    Buffers, Connection, Event, MIN_INBOX_MEMORY, Progress, Write, Written,
+    Buffers, Connection, Event, MIN_INBOX_MEMORY, PendingWrite, Progress, Written,
 };
 use devp2p_core::time::{Instant, PollAt};
 use devp2p_core::waiter::{Waiter, poll_take};
@@ -308,7 +308,7 @@ impl Growable {
     pub fn poll_write(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         mut cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>> {
@@ -383,7 +383,7 @@ impl Growable {
     }
 
     /// As `Session`'s.
-    pub fn abandon(&mut self, now: Instant, write: &Write) {
+    pub fn abandon(&mut self, now: Instant, write: &PendingWrite) {
         self.machine.abandon(now, write);
     }
 

@@ -29,3 +29,8 @@ pub mod relay;
 pub mod rogue;
 pub mod suite;
 pub mod wake;
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

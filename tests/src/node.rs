@@ -13,7 +13,7 @@ use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::{Handshake, NodeKey};
-use devp2p_core::session::{Event, Session, Storage, Write};
+use devp2p_core::session::{Event, PendingWrite, Session, Storage};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
@@ -126,7 +126,7 @@ struct Reader {
 struct Writer {
     subprotocol: usize,
     queue: VecDeque<(LocalCode, Vec<Vec<u8>>)>,
-    write: Option<Write>,
+    write: Option<PendingWrite>,
     woken: bool,
     counter: Arc<Counter>,
     results: Vec<Result<(), WriteError>>,
@@ -155,11 +155,11 @@ pub trait Drive: Sized {
     fn poll_write(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>>;
-    fn abandon(&mut self, now: Instant, write: &Write);
+    fn abandon(&mut self, now: Instant, write: &PendingWrite);
     fn poll(&mut self, now: Instant) -> Option<Event>;
     fn poll_at(&self) -> PollAt;
     fn next_wake(&mut self) -> Option<Waker>;
@@ -207,13 +207,13 @@ macro_rules! drive {
             fn poll_write(
                 &mut self,
                 now: Instant,
-                write: &mut Write,
+                write: &mut PendingWrite,
                 payload: &[&[u8]],
                 cx: Option<&mut Context<'_>>,
             ) -> Poll<Result<(), WriteError>> {
                 self.poll_write(now, write, payload, cx)
             }
-            fn abandon(&mut self, now: Instant, write: &Write) {
+            fn abandon(&mut self, now: Instant, write: &PendingWrite) {
                 self.abandon(now, write);
             }
             fn poll(&mut self, now: Instant) -> Option<Event> {
@@ -569,7 +569,7 @@ impl<S: Drive> Node<S> {
             let mut write = writer
                 .write
                 .take()
-                .unwrap_or_else(|| Write::new(writer.subprotocol, *code));
+                .unwrap_or_else(|| PendingWrite::new(writer.subprotocol, *code));
             let mut cx = Context::from_waker(&waker);
             let before = self.session.output_length();
             match self

@@ -7,6 +7,7 @@ use crate::SNAPPY_VERSION;
 use crate::code::{LocalCode, WireCode};
 use crate::control::Control;
 use crate::error::{CloseReason, WriteError};
+use crate::fmt::trace;
 use crate::lifecycle::State;
 use crate::time::Instant;
 use crate::waiter::poll_take;
@@ -16,6 +17,14 @@ impl<const N: usize> Peer<N> {
     /// The control message to send now. Ask whenever no frame is half written, until `None`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn poll_control(&mut self, now: Instant) -> Option<Control> {
+        let control = self.next_control(now);
+        if let Some(control) = control {
+            trace!("sending {:?}", control);
+        }
+        control
+    }
+
+    fn next_control(&mut self, now: Instant) -> Option<Control> {
         if self.token.is_inside_frame() {
             return None;
         }

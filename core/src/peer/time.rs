@@ -59,7 +59,7 @@ impl<const N: usize> Peer<N> {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn next_deadline(&self) -> Instant {
         let config = &self.config;
-        let at = self.lifecycle.next_deadline();
+        let at = self.lifecycle.deadline();
         if self.is_closing() {
             return at;
         }

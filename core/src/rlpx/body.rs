@@ -2,8 +2,7 @@
 //! the version, which peers do not agree on sending or checking.
 
 use super::curve::{PointBytes, SignatureBytes};
-use super::handshake::HandshakeError;
-use super::secrets::Nonce;
+use super::types::{HandshakeError, Nonce};
 
 const VERSION: u8 = 4;
 

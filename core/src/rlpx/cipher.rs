@@ -13,11 +13,10 @@ use ctr::{
 #[cfg(target_pointer_width = "64")]
 use zeroize::Zeroize;
 
+pub use crate::ring::BLOCK;
+
 /// AES-256 with its key schedule, encryption only: neither CTR nor the MAC decrypts a block. Wiped on drop.
 pub type Aes256 = Aes256Enc;
-
-/// Bytes in a block of AES.
-pub const BLOCK: usize = 16;
 
 /// What both directions of a session share and never change.
 pub struct FrameKeys {
@@ -34,6 +33,14 @@ impl FrameKeys {
             frame: Aes256::new(aes_secret.into()),
             mac: Aes256::new(mac_secret.into()),
         }
+    }
+}
+
+/// The keys wipe themselves; ciphers for many blocks at a time also leave them on the stack, spread over wide registers.
+#[cfg(target_pointer_width = "64")]
+impl Drop for FrameKeys {
+    fn drop(&mut self) {
+        super::wipe::wipe_stack();
     }
 }
 

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::curve::PointBytes;
-use super::handshake::HandshakeError;
 use super::key_stream;
+use super::types::HandshakeError;
 
 /// Bytes of the size prefix.
 pub(super) const PREFIX: usize = 2;

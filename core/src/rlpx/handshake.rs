@@ -2,93 +2,26 @@
 
 use core::marker::PhantomData;
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
+use super::body;
 use super::curve::{Curve, DefaultCurve, NodeKey, PointBytes, SecretBytes, SignatureBytes};
-use super::ecies::{self, PacketKeys};
-use super::secrets::{Contribution, Nonce, Secrets, xor};
+use super::ecies::{self, PREFIX, PacketKeys};
+use super::entropy::MAX_PADDING;
+use super::secrets::{Contribution, Secrets, xor};
 use super::sponge::{Keccak256, Sponge};
-use super::{body, ecies::PREFIX};
-use crate::hello::NodeId;
+use super::types::Nonce;
+use super::wipe::wipe_stack;
+use crate::fmt::{debug, trace};
+use crate::node_id::NodeId;
+
+pub use super::entropy::Entropy;
+pub use super::types::{HandshakeError, Role};
 
 /// The largest auth or ack that is accepted, in bytes, size prefix included. What gathers them needs no more.
 pub const MAX_RECEIVED: usize = PREFIX + ecies::MAX_SIZE;
 /// The largest auth or ack that is sent, in bytes. What `sent` lends must have at least as many.
 pub const MAX_SENT: usize = PREFIX + ecies::OVERHEAD + body::AUTH + MAX_PADDING;
-
-/// EIP-8 has at least 100 bytes, of a number that varies; 199 is what go-ethereum goes to.
-const MIN_PADDING: usize = 100;
-const MAX_PADDING: usize = 199;
-
-/// The encrypted handshake failed. Why is not said: an answer that differs would be an oracle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct HandshakeError;
-
-impl core::fmt::Display for HandshakeError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the encrypted handshake failed")
-    }
-}
-
-impl core::error::Error for HandshakeError {}
-
-/// Which side of the connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Role {
-    /// Dialled, and sends auth.
-    Initiator,
-    /// Was dialled, and answers with ack.
-    Recipient,
-}
-
-/// The randomness of one handshake, from a cryptographic generator and never used again. Wiped on drop; the bytes that it was
-/// made from are the caller's to wipe.
-///
-/// If one of the two secrets in it is zero or not below the group order, the handshake fails: with a sound generator that does
-/// not happen (2^-127), and a broken one must not go unnoticed.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Entropy {
-    ephemeral: SecretBytes,
-    ecies: SecretBytes,
-    nonce: Nonce,
-    iv: [u8; 16],
-    padding: u8,
-}
-
-impl Entropy {
-    /// Random bytes that one handshake needs.
-    pub const LENGTH: usize = 113;
-
-    /// Divides the bytes: ephemeral secret 32, secret of the ECIES key 32, nonce 32, IV 16, padding length 1.
-    pub fn new(bytes: &[u8; Self::LENGTH]) -> Self {
-        fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
-            bytes
-                .split_off(..N)
-                .and_then(|taken| taken.try_into().ok())
-                .unwrap_or([0; N])
-        }
-        let mut rest: &[u8] = bytes;
-        Self {
-            ephemeral: take(&mut rest),
-            ecies: take(&mut rest),
-            nonce: take(&mut rest),
-            iv: take(&mut rest),
-            padding: take::<1>(&mut rest)[0],
-        }
-    }
-
-    fn padding(&self) -> usize {
-        MIN_PADDING + usize::from(self.padding) % (MAX_PADDING - MIN_PADDING + 1)
-    }
-}
-
-impl core::fmt::Debug for Entropy {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Entropy").finish_non_exhaustive()
-    }
-}
 
 /// What [`Handshake::poll`] asks of its caller.
 #[derive(Debug)]
@@ -129,6 +62,7 @@ pub(crate) enum Progress {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 enum Stage {
     /// Initiator: first. Recipient: after auth.
     StaticShared,
@@ -194,7 +128,12 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     fn start(role: Role, stage: Stage, remote: NodeId, entropy: Entropy) -> Self {
         Self {
             role,
-            stage,
+            stage: if entropy.is_sound() {
+                stage
+            } else {
+                debug!("the random bytes for the handshake repeat themselves");
+                Stage::Over
+            },
             entropy,
             remote,
             remote_nonce: [0; 32],
@@ -236,8 +175,25 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
         sent: &mut [u8],
         received: &[u8],
     ) -> Result<Progress, HandshakeError> {
+        let result = self.step(key, sent, received);
+        wipe_stack();
+        if result.is_err() {
+            debug!("the handshake failed");
+        }
+        result
+    }
+
+    // Not inlined: its frame is wiped too.
+    #[inline(never)]
+    fn step(
+        &mut self,
+        key: &NodeKey,
+        sent: &mut [u8],
+        received: &[u8],
+    ) -> Result<Progress, HandshakeError> {
         // Fails for good, unless this step succeeds.
         let stage = core::mem::replace(&mut self.stage, Stage::Over);
+        trace!("handshake as {:?}: {:?}", self.role, stage);
         let (next, progress) = match stage {
             Stage::StaticShared => (self.static_shared(key)?, Progress::Working),
             Stage::Sign => (self.sign(key, sent)?, Progress::Working),
@@ -337,12 +293,18 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
     }
 
     /// The last step, after [`Progress::Agreed`] and with the same bytes: no point multiplication.
-    #[inline(never)]
     pub(crate) fn establish(
         &mut self,
         sent: &[u8],
         received: &[u8],
     ) -> Result<Established<S>, HandshakeError> {
+        let result = self.derive(sent, received);
+        wipe_stack();
+        result
+    }
+
+    #[inline(never)]
+    fn derive(&mut self, sent: &[u8], received: &[u8]) -> Result<Established<S>, HandshakeError> {
         if core::mem::replace(&mut self.stage, Stage::Over) != Stage::Establish {
             return Err(HandshakeError);
         }
@@ -358,6 +320,7 @@ impl<C: Curve, S: Sponge> Handshake<C, S> {
             nonce: &self.remote_nonce,
             packet: received,
         };
+        debug!("the handshake is done with {}", self.remote);
         Ok(Established {
             secrets: Secrets::derive(self.role, &self.message, own, remote),
             remote: self.remote,

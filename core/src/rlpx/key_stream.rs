@@ -9,7 +9,7 @@ use aes::cipher::{
 
 use zeroize::Zeroize;
 
-use super::cipher::BLOCK;
+use crate::ring::BLOCK;
 
 /// Exclusive-ors `data` with the encrypted counter blocks from `counter` on, big-endian, 128 bits.
 #[inline(never)]

@@ -8,6 +8,7 @@ mod body;
 pub mod cipher;
 pub mod curve;
 mod ecies;
+mod entropy;
 pub mod handshake;
 mod key_stream;
 pub mod mac;
@@ -17,6 +18,8 @@ pub mod receive;
 pub mod secrets;
 pub mod sponge;
 pub mod transmit;
+mod types;
+mod wipe;
 
 pub use cipher::{FrameCipher, FrameKeys};
 #[cfg(feature = "libsecp256k1")]
@@ -29,3 +32,4 @@ pub use mac::Mac;
 pub use permutation::{Permutation, Portable};
 pub use secrets::Secrets;
 pub use sponge::{Keccak256, Sponge, keccak256};
+pub use wipe::wipe_stack;

@@ -34,9 +34,6 @@ pub const FIRST_FRAME_BUFFER: usize = padded(MAX_HELLO_LENGTH + 1) + MAC_LENGTH;
 /// Bytes decrypted at a time, so that the decoder finds them in the cache.
 const CHUNK: usize = 16 * 1024;
 
-/// The most bytes of a Disconnect's payload that are looked at.
-const DISCONNECT_LENGTH: usize = 16;
-
 /// What made [`ReceiveHalf::handle`] return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -336,7 +333,7 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         inboxes: &mut I,
     ) -> (usize, Option<Status>) {
         let mut consumed = 0;
-        if let Stage::Body(Sink::Discard(_) | Sink::Disconnect { .. }) = &self.stage
+        if let Stage::Body(Sink::Discard(_) | Sink::Disconnect(_)) = &self.stage
             && self.left == self.wire_length as usize
         {
             // The first block was routed without opening an inbox.

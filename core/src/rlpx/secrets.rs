@@ -3,12 +3,11 @@
 use zeroize::Zeroizing;
 
 use super::cipher::FrameKeys;
-use super::handshake::Role;
 use super::mac::Mac;
 use super::sponge::{Keccak256, Sponge, keccak256};
+use super::types::Role;
 
-/// A handshake nonce.
-pub type Nonce = [u8; 32];
+pub use super::types::Nonce;
 
 /// What a session's frames are sealed and opened with.
 pub struct Secrets<S: Sponge = Keccak256> {

@@ -11,7 +11,9 @@ use crate::output::Room;
 use crate::peer::{Expected, Peer};
 use crate::rlpx::receive::ReceiveHalf;
 use crate::rlpx::transmit::{HEADER_LENGTH, TransmitHalf};
-use crate::rlpx::{DefaultCurve, Established, FrameKeys, Handshake, Keccak256, Role, Sponge};
+use crate::rlpx::{
+    DefaultCurve, Established, FrameKeys, Handshake, Keccak256, Role, Sponge, wipe_stack,
+};
 use crate::time::Instant;
 
 /// One session over bytes, for up to `N` registered protocols, whose memory ([`Buffers`](super::Buffers)) and description ([`Local`], the node's
@@ -130,9 +132,15 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
     /// Admits the remote that [`Event::Authenticated`](super::Event::Authenticated) named: Hello goes out.
     /// Does nothing at any other time.
     pub fn admit(&mut self) {
-        if !matches!(self.phase, Phase::Authenticated(_)) {
-            return;
+        if matches!(self.phase, Phase::Authenticated(_)) {
+            self.go_live();
+            wipe_stack();
         }
+    }
+
+    /// Apart, so that what it leaves on the stack is below what is wiped.
+    #[inline(never)]
+    fn go_live(&mut self) {
         if let Phase::Authenticated(established) = core::mem::replace(&mut self.phase, Phase::Dead)
         {
             self.peer

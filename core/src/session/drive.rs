@@ -11,7 +11,7 @@ use crate::node_id::NodeId;
 use crate::output::{Output, Room};
 use crate::rlpx::handshake::Progress;
 use crate::rlpx::transmit::frame_length;
-use crate::rlpx::{NodeKey, Sponge};
+use crate::rlpx::{NodeKey, Sponge, wipe_stack};
 use crate::time::{Instant, PollAt};
 
 impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
@@ -25,6 +25,9 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         buffers: &mut B,
     ) -> Option<Event> {
         let authenticated = self.step_handshake(now, key, buffers);
+        if authenticated.is_some() {
+            wipe_stack();
+        }
         self.resume_held(now, buffers);
         self.peer.handle_timeout(now);
         self.seal_control(now, local, buffers.output());

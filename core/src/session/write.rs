@@ -17,13 +17,13 @@ use crate::time::Instant;
 
 /// A write in progress. Dropping it without [`Session::abandon`](super::Session::abandon) leaves the token with it.
 #[derive(Debug)]
-pub struct Write {
+pub struct PendingWrite {
     subprotocol: usize,
     code: LocalCode,
     writer: Option<MessageWriter>,
 }
 
-impl Write {
+impl PendingWrite {
     /// A message `code` of `subprotocol`, of which nothing is sealed.
     pub const fn new(subprotocol: usize, code: LocalCode) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         &mut self,
         now: Instant,
         output: &mut O,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         mut compression: Compression<'_>,
         budget: usize,
@@ -168,7 +168,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         &mut self,
         now: Instant,
         output: &mut O,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[&[u8]],
         compression: Compression<'_>,
         budget: usize,
@@ -239,7 +239,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             }
         };
         output.expect(writer.frame_length());
-        let mut write = Write {
+        let mut write = PendingWrite {
             subprotocol,
             code,
             writer: Some(writer),
@@ -264,7 +264,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
 
     /// A writer goes away before its write was ready. If not a byte of it is sealed nothing happened; else the session
     /// closes as abandoned, since nothing can follow half a frame.
-    pub fn abandon(&mut self, now: Instant, write: &Write) {
+    pub fn abandon(&mut self, now: Instant, write: &PendingWrite) {
         if write.has_begun() {
             self.peer.give_back(now, write.subprotocol);
         } else {

@@ -10,7 +10,7 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::inbox::Meta;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::Entropy;
-use devp2p_core::session::{Progress, Write as PendingWrite, Written};
+use devp2p_core::session::{PendingWrite, Progress, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::blocking::{self, Event};

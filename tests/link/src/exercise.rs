@@ -85,7 +85,7 @@ mod bytes {
     use devp2p_core::error::{CloseReason, TransportError};
     use devp2p_core::hello::NodeId;
     use devp2p_core::rlpx::{Entropy, NodeKey};
-    use devp2p_core::session::{Event, Session, Storage, Write};
+    use devp2p_core::session::{Event, PendingWrite, Session, Storage};
     use devp2p_core::time::Instant;
 
     /// Both sides of a connection, each driven with what `input` holds.
@@ -124,7 +124,7 @@ mod bytes {
 
     fn drive(session: &mut Session<'_, 2>, input: &[u8]) -> u32 {
         let mut sum = 0u32;
-        let mut write = Write::new(0, LocalCode(1));
+        let mut write = PendingWrite::new(0, LocalCode(1));
         for (i, chunk) in input.chunks(64).enumerate() {
             let now = Instant::from_micros(i as u64 * 1_000_000);
             let mut bytes = [0; 64];

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::lifecycle::State;
+use devp2p_core::rlpx::Entropy;
 use devp2p_embassy::{Lagged, PeerEvent, ReadError, Subprotocol};
 use devp2p_tests::embassy_node::{Node, Outcome, PROTOCOLS, Spec};
 use devp2p_tests::embassy_pipe::{End, Shape, Wire, pipe};
 use devp2p_tests::embassy_sim::{Sim, Task, millis, poll_times};
+use devp2p_tests::random::Random;
 use embassy_futures::join::join;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 
@@ -278,5 +280,80 @@ fn a_runner_dropped_at_any_await_point_ends_the_session_and_runs_the_next() {
         };
         let ([a, _], ()) = join(run, checks).await;
         assert_eq!(a.reason, CloseReason::Local(DisconnectReason::REQUESTED));
+    });
+}
+
+/// Gives the bytes of one draw again and again.
+struct Repeating {
+    from: Random,
+    bytes: [u8; Entropy::LENGTH],
+}
+
+impl Repeating {
+    fn entropy(&mut self) -> Entropy {
+        let drawn = Entropy::try_fill_with(|bytes| {
+            bytes.copy_from_slice(&self.bytes);
+            Ok::<_, ()>(())
+        });
+        drawn.expect("it never fails")
+    }
+
+    fn reseed(&mut self) {
+        self.from.fill(&mut self.bytes);
+    }
+}
+
+#[test]
+fn a_generator_that_repeats_itself_is_refused_before_anything_is_sent() {
+    let refused = CloseReason::Transport(TransportError::Entropy);
+    let mut sim = Sim::new();
+    let mut nodes = Nodes::new(Shape::default());
+    let mut events = nodes.a.peer.events().expect("a place");
+    sim.block_on(async move {
+        let mut generator = Repeating {
+            from: Random::new(7),
+            bytes: [0x55; Entropy::LENGTH],
+        };
+        let remote = nodes.b.id;
+        for (draw, is_refused) in [
+            ("one byte", true),
+            ("sound", false),
+            ("the same", true),
+            ("still", true),
+            ("sound again", false),
+        ] {
+            if !is_refused {
+                generator.reseed();
+            }
+            let (near, far, [there, back]) = pipe(Shape::default());
+            let (a, b) = (&mut nodes.a, &mut nodes.b);
+            let dial = async {
+                let mut end = near;
+                let (reader, writer) = (&mut end.reader, &mut end.writer);
+                let entropy = generator.entropy();
+                a.runner.dial_with(remote, entropy, reader, writer).await
+            };
+            let accept = async {
+                let mut end = far;
+                let (reader, writer) = (&mut end.reader, &mut end.writer);
+                let admit = |_| Err(DisconnectReason::TOO_MANY_PEERS);
+                b.runner.accept(&mut b.rng, reader, writer, admit).await
+            };
+            let (ended, _) = join(dial, accept).await;
+            assert_eq!(ended.reason == refused, is_refused, "{draw}: {ended:?}");
+            assert_eq!(there.taken() == 0, is_refused, "{draw}");
+            assert_eq!(events.next().await, Ok(PeerEvent::Dropped(ended.reason)));
+            // As well where we are dialled.
+            if is_refused {
+                assert_eq!(back.taken(), 0, "{draw}");
+                let (_near, mut far, [_, back]) = pipe(Shape::default());
+                let entropy = generator.entropy();
+                let (reader, writer) = (&mut far.reader, &mut far.writer);
+                let accept = a.runner.accept_with(entropy, reader, writer, |_| Ok(()));
+                assert_eq!(accept.await.reason, refused, "{draw}");
+                assert_eq!(back.taken(), 0, "{draw}");
+                assert_eq!(events.next().await, Ok(PeerEvent::Dropped(refused)));
+            }
+        }
     });
 }

@@ -1,6 +1,17 @@
-//! Nothing is polled without need.
+//! Nothing is polled without need, and no poll does more than its share.
 
-use devp2p_tests::embassy_node::Two;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+
+use devp2p_core::capability::Overflow;
+use devp2p_tests::embassy_node::{Spec, Two};
+use devp2p_tests::embassy_pipe::{End, Shape, Wire, pipe};
+use devp2p_tests::embassy_sim::Sim;
+use devp2p_tests::fixture;
+use devp2p_tests::random::Random;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::Duration;
 
 use crate::basics::{ask, serve};
@@ -21,7 +32,7 @@ fn an_idle_session_polls_only_for_its_pings_and_a_message_costs_a_bounded_number
         serve(&mut side).await
     });
     for sense in [&mut sense_a, &mut sense_b] {
-        let spare = devp2p_tests::embassy_node::Spec::new(9).build();
+        let spare = Spec::new(9).build();
         let mut sense = std::mem::replace(sense, spare.sense);
         sim.spawn("reads", async move {
             let mut side = sense.session().await.expect("shared");
@@ -80,7 +91,7 @@ fn a_session_that_holds_back_or_waits_for_the_wire_is_not_polled() {
     let side_b = sim.block_on(async move { echo_b.session().await.expect("shared") });
     sim.spawn("writes", async move {
         let mut side = echo_a.session().await.expect("shared");
-        let mut random = devp2p_tests::random::Random::new(1);
+        let mut random = Random::new(1);
         while side.write(0, &random.bytes(700)).await.is_ok() {}
     });
     sim.settle();
@@ -93,4 +104,89 @@ fn a_session_that_holds_back_or_waits_for_the_wire_is_not_polled() {
     sim.run_for(Duration::from_secs(3));
     assert!(sim.all_polls() - before <= 4, "stalled");
     drop(side_b);
+}
+
+/// What the documentation says that the runner reads, and writes, before it yields.
+const CHUNK: u64 = 512;
+
+/// Polls a future; `most` is what came out of `from`, and what went into `to`, within one poll.
+async fn metered<T>(
+    run: impl Future<Output = T>,
+    [from, to]: [Wire; 2],
+    most: Rc<Cell<[u64; 2]>>,
+) -> T {
+    let mut run = pin!(run);
+    poll_fn(move |cx| {
+        let before = [from.given(), to.taken()];
+        let result = run.as_mut().poll(cx);
+        let [read, written] = most.get();
+        let [had_read, had_written] = before;
+        most.set([
+            read.max(from.given() - had_read),
+            written.max(to.taken() - had_written),
+        ]);
+        result
+    })
+    .await
+}
+
+#[test]
+fn no_poll_of_the_runner_reads_or_writes_more_than_a_chunk() {
+    let mut sim = Sim::new();
+    let (near, far, [there, back]) = pipe(Shape {
+        capacity: usize::MAX,
+        chunk: usize::MAX,
+    });
+    let mut lossy = fixture::protocol("echo", 2, 2048);
+    lossy.overflow = Overflow::Drop;
+    let lossy = [lossy, fixture::protocol("sense", 2, 2048)];
+    let (mut a, mut b) = (
+        Spec::new(1).build::<NoopRawMutex>(),
+        Spec::new(2).protocols(&lossy).build::<NoopRawMutex>(),
+    );
+    let b_peer = b.peer;
+    let most = [(); 2].map(|()| Rc::new(Cell::new([0; 2])));
+    let [most_a, most_b] = most.clone();
+    let wires = [back.clone(), there.clone()];
+    sim.spawn("a runs", async move {
+        let End {
+            mut reader,
+            mut writer,
+        } = near;
+        let run = a.runner.dial(b.id, &mut a.rng, &mut reader, &mut writer);
+        metered(run, wires, most_a).await
+    });
+    let wires = [there.clone(), back];
+    sim.spawn("b runs", async move {
+        let End {
+            mut reader,
+            mut writer,
+        } = far;
+        let run = b
+            .runner
+            .accept(&mut b.rng, &mut reader, &mut writer, |_| Ok(()));
+        metered(run, wires, most_b).await
+    });
+    let mut side = sim.block_on(async move { a.echo.session().await.expect("shared") });
+    let side_b = sim.block_on(async move { b.echo.session().await.expect("shared") });
+    there.leave_unread(true);
+    let side = sim.block_on(async move {
+        for seed in 0..100 {
+            let payload = Random::new(seed).bytes(1_000);
+            side.write(0, &payload).await.expect("written");
+        }
+        side
+    });
+    sim.settle();
+    let waits = there.taken() - there.given();
+    assert!(waits > 100_000, "{waits} bytes wait to be read");
+    there.leave_unread(false);
+    sim.settle();
+    assert_eq!(there.given(), there.taken());
+    let [a, b] = most.map(|most| most.get());
+    assert_eq!((a[1], b[0]), (CHUNK, CHUNK), "written by a, read by b");
+    assert!(a[0] <= CHUNK && b[1] <= CHUNK, "{a:?} {b:?}");
+    let received = b_peer.try_counters(0).expect("free").received;
+    assert_eq!(received.messages + received.dropped, 100);
+    drop((side, side_b));
 }

@@ -7,4 +7,6 @@ mod deadlines;
 mod drops;
 mod ends;
 mod idle;
+mod serial;
+mod tcp;
 mod threads;

@@ -415,3 +415,37 @@ fn a_peer_that_needs_no_shared_capability_stays() {
     pair.run_for(secs(1));
     assert!(pair.b.active().is_some() && pair.b.closed().is_none());
 }
+
+/// Reported are a text after the reason, zeros, and 16 MB.
+#[test]
+fn a_disconnect_of_any_length_gives_its_reason_after_hello_and_in_place_of_it() {
+    let text = |length: usize| {
+        let mut stream = rlp::RlpStream::new_list(2);
+        stream.append(&4u8).append(&vec![b'x'; length]);
+        stream.out().to_vec()
+    };
+    let snappy = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    let mut payloads = vec![[&[0xc1, 0x04][..], &[0; 15]].concat()];
+    payloads.extend([13, 14, 15, 16, 38, 60, 200, 1_900].map(text));
+    let blocks: Vec<_> = payloads.iter().map(|payload| snappy(payload)).collect();
+    payloads.extend(blocks);
+    let cause = CloseReason::RemoteRequested(Some(DisconnectReason::TOO_MANY_PEERS));
+    for payload in &payloads {
+        let mut pair = before_hello(&Spec::new(2, &protocols()));
+        pair.a.say(Say::Frame(body(1, payload)));
+        expect(&mut pair, cause);
+    }
+    payloads.extend([
+        text(0xff_ff00),
+        snappy(&text(0xff_ff00)),
+        snappy(&text(100_000)),
+    ]);
+    for payload in &payloads {
+        for version in [4, 5] {
+            let mut pair = before_hello(&Spec::new(2, &protocols()));
+            pair.a.say_hello(version, &protocols());
+            pair.a.say(Say::Frame(body(1, payload)));
+            expect(&mut pair, cause);
+        }
+    }
+}

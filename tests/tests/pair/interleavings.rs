@@ -7,7 +7,7 @@ use super::{Node, dial};
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_core::session::Write;
+use devp2p_core::session::PendingWrite;
 use devp2p_tests::fixture::protocol;
 use devp2p_tests::node::Spec;
 use devp2p_tests::pair::Pair;
@@ -18,7 +18,7 @@ const COUNT: usize = 4;
 
 /// The task that writes for one subprotocol.
 struct Task {
-    write: Option<(Write, Vec<u8>)>,
+    write: Option<(PendingWrite, Vec<u8>)>,
     counter: Arc<Counter>,
     /// It was told to wait, and not a byte of its frame is sealed.
     waits: bool,
@@ -61,7 +61,7 @@ impl Writers {
         task.counter.take();
         let (write, payload) = task
             .write
-            .get_or_insert_with(|| (Write::new(i, LocalCode(0)), random.bytes(length)));
+            .get_or_insert_with(|| (PendingWrite::new(i, LocalCode(0)), random.bytes(length)));
         let waker = task.counter.waker();
         let mut cx = Context::from_waker(&waker);
         let session = &mut self.pair.a.session;

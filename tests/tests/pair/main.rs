@@ -1,5 +1,6 @@
 //! Two sessions over a seeded link, in virtual time: the scenarios are played over fixed memory and over memory that grows.
 mod halves;
+mod secrets;
 mod shown;
 
 /// The core's `Session`.

@@ -6,7 +6,7 @@ use super::{Node, dial, over};
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::session::Write;
+use devp2p_core::session::PendingWrite;
 use devp2p_tests::fixture::{config, protocol, secs};
 use devp2p_tests::link::Faults;
 use devp2p_tests::node::Spec;
@@ -228,7 +228,7 @@ fn two_tasks_of_one_subprotocol_never_mix_their_frames() {
     let payloads = [1u64, 2].map(|seed| Random::new(seed).bytes(3000));
     let now = pair.now;
     let session = &mut pair.a.session;
-    let mut writes = [0, 1].map(|_| Write::new(0, LocalCode(0)));
+    let mut writes = [0, 1].map(|_| PendingWrite::new(0, LocalCode(0)));
     let mut done = [false; 2];
     assert!(
         session

@@ -163,6 +163,59 @@ fn the_first_element_counts_however_many_follow() {
     }
 }
 
+/// A list of the reason and a text, as the oracle encodes it.
+fn with_text(reason: u8, length: usize) -> Vec<u8> {
+    let mut stream = rlp::RlpStream::new_list(2);
+    stream.append(&reason).append(&vec![b'x'; length]);
+    stream.out().to_vec()
+}
+
+#[test]
+fn the_first_element_counts_whatever_follows_to_any_length() {
+    let mut seen = 0;
+    let lengths = (0..300).chain([1_154, 2_000, 65_535, 65_536, 1 << 20, 0xff_fff0]);
+    for length in lengths {
+        for reason in [0, 4, 0x10, 0xfe] {
+            let check = |payload: &[u8]| {
+                let found = decode(payload).map(|reason| reason.0);
+                assert_eq!(found, Some(reason), "and {length} more");
+            };
+            let list = with_text(reason, length);
+            check(&list);
+            check(&snappy(&list));
+            let followed = [&encode_list(reason)[..], &vec![0; length]].concat();
+            // `c180` and 131 zeros, or `c104` and 1 154, happen to be a block of zeros, which wins.
+            if snap::raw::Decoder::new().decompress_vec(&followed).is_err() {
+                check(&followed);
+            } else {
+                assert_eq!(decode(&followed), None);
+                seen += 1;
+            }
+            check(&snappy(&followed));
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+fn encode_list(reason: u8) -> Vec<u8> {
+    let (bytes, length) = encode(DisconnectReason(reason));
+    bytes[..length].to_vec()
+}
+
+/// The oracle's blocks begin with a literal that holds the reason; others are as valid.
+#[test]
+fn a_reason_in_a_copy_of_a_block_is_found() {
+    // `c3 04 04 04` as a literal of `c3 04` and a copy of one byte, then of one more.
+    let block = [0x04, 0x04, 0xc3, 0x04, 0x02, 0x01, 0x00, 0x02, 0x01, 0x00];
+    assert_eq!(decode(&block), Some(DisconnectReason::TOO_MANY_PEERS));
+    // `c1 c1 04`: the reason is no reason, being a list.
+    let block = [0x03, 0x00, 0xc1, 0x02, 0x01, 0x00, 0x00, 0x04];
+    assert_eq!(decode(&block), None);
+    // `c4 81 ff 81 ff` of five literals of one byte.
+    let block = [0x05, 0, 0xc4, 0, 0x81, 0, 0xff, 0, 0x81, 0, 0xff];
+    assert_eq!(decode(&block), Some(DisconnectReason(0xff)));
+}
+
 #[test]
 fn what_is_no_reason_is_none() {
     for payload in [
@@ -178,6 +231,8 @@ fn what_is_no_reason_is_none() {
         &[0x02, 0x04, 0xc1], // a block shorter than it says
         &[0x02, 0x04, 0xc1, 0x04, 0x00],
         &[0x03, 0x04, 0xc1, 0x04],
+        &[&[0x80 + 20][..], &[0; 20]].concat(), // a string beyond what is looked at
+        &[&[0xc0 + 21, 0x80 + 20][..], &[0; 20]].concat(),
     ] {
         assert_eq!(decode(payload), None, "{payload:02x?}");
     }

@@ -3,7 +3,7 @@
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, TransportError, Violation};
 use devp2p_core::lifecycle::{Lifecycle, State};
-use devp2p_core::time::{Duration, Instant, PollAt};
+use devp2p_core::time::{Duration, Instant};
 
 const HELLO_BY: Instant = Instant::from_micros(5_000_000);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ fn causes() -> Vec<(CloseReason, Option<u8>)> {
 fn hello_is_late_at_its_deadline_and_not_a_microsecond_before() {
     let mut lifecycle = Lifecycle::new(HELLO_BY);
     assert_eq!(lifecycle.state(), State::AwaitingHello);
-    assert_eq!(lifecycle.poll_at(), PollAt::At(HELLO_BY));
+    assert_eq!(lifecycle.deadline(), HELLO_BY);
     assert!(!lifecycle.handle_timeout(at(4_999_999)));
     assert!(lifecycle.handle_timeout(HELLO_BY));
 }
@@ -67,7 +67,7 @@ fn hello_is_late_at_its_deadline_and_not_a_microsecond_before() {
 fn an_active_session_has_no_deadline_of_its_own() {
     let mut lifecycle = active();
     assert_eq!(lifecycle.state(), State::Active);
-    assert_eq!(lifecycle.poll_at(), PollAt::Idle);
+    assert_eq!(lifecycle.deadline(), Instant::MAX);
     assert!(!lifecycle.handle_timeout(Instant::MAX));
     assert_eq!(lifecycle.state(), State::Active);
     assert_eq!(lifecycle.close_reason(), None);
@@ -82,10 +82,10 @@ fn each_cause_says_its_disconnect_and_closes_at_once_if_it_has_none() {
             assert_eq!(lifecycle.wants_to_send(), disconnect.is_some());
             if disconnect.is_some() {
                 assert_eq!(lifecycle.state(), State::Closing, "{cause}");
-                assert_eq!(lifecycle.poll_at(), PollAt::At(at(2_000_007)));
+                assert_eq!(lifecycle.deadline(), at(2_000_007));
             } else {
                 assert_eq!(lifecycle.state(), State::Closed, "{cause}");
-                assert_eq!(lifecycle.poll_at(), PollAt::Idle);
+                assert_eq!(lifecycle.deadline(), Instant::MAX);
             }
             assert_eq!(lifecycle.take_disconnect(), disconnect.map(Reason));
             assert_eq!(lifecycle.take_disconnect(), None, "it is said once");
@@ -99,12 +99,12 @@ fn the_first_cause_wins_over_every_later_one() {
     for (first, disconnect) in causes() {
         let mut lifecycle = active();
         assert!(lifecycle.close(at(1), first, TIMEOUT));
-        let deadline = lifecycle.poll_at();
+        let deadline = lifecycle.deadline();
         for (later, _) in causes() {
             assert!(!lifecycle.close(at(2), later, TIMEOUT));
             assert_eq!(lifecycle.close_reason(), Some(first));
             assert_eq!(
-                lifecycle.poll_at(),
+                lifecycle.deadline(),
                 deadline,
                 "a later cause gives no more time"
             );
@@ -131,7 +131,7 @@ fn closing_ends_at_its_deadline_with_the_cause_kept() {
         None,
         "nothing is said after the end"
     );
-    assert_eq!(lifecycle.poll_at(), PollAt::Idle);
+    assert_eq!(lifecycle.deadline(), Instant::MAX);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_is_closing_or_closed_does_not_become_active() {
 fn a_closing_deadline_at_the_far_end_of_time_saturates() {
     let mut lifecycle = active();
     lifecycle.close(at(u64::MAX - 1), CloseReason::UselessPeer, TIMEOUT);
-    assert_eq!(lifecycle.poll_at(), PollAt::At(Instant::MAX));
+    assert_eq!(lifecycle.deadline(), Instant::MAX);
     assert!(!lifecycle.handle_timeout(at(u64::MAX - 1)));
     assert_eq!(lifecycle.state(), State::Closing);
 }

@@ -1,7 +1,7 @@
 //! The ping scheduler: when a Ping is due, how many Pongs are owed, and when silence has lasted too long.
 
 use devp2p_core::ping::{MAX_PONGS_OWED, PingScheduler};
-use devp2p_core::time::{Duration, Instant, PollAt};
+use devp2p_core::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_micros(1_000);
 const TIMEOUT: Duration = Duration::from_micros(300);
@@ -28,7 +28,7 @@ fn awaiting(now: u64) -> PingScheduler {
 #[test]
 fn nothing_happens_before_the_start() {
     let mut ping = PingScheduler::new(INTERVAL, TIMEOUT);
-    assert_eq!(ping.poll_at(), PollAt::Idle);
+    assert_eq!(ping.deadline(), Instant::MAX);
     ping.request();
     ping.on_ping();
     assert!(!ping.handle_timeout(Instant::MAX));
@@ -39,14 +39,14 @@ fn nothing_happens_before_the_start() {
 #[test]
 fn a_ping_is_due_one_interval_after_the_start_exactly() {
     let mut ping = started();
-    assert_eq!(ping.poll_at(), PollAt::At(at(1_000)));
+    assert_eq!(ping.deadline(), at(1_000));
     assert!(!ping.handle_timeout(at(999)));
     assert!(!ping.wants_to_send() && !ping.take_ping(at(999)));
     assert!(!ping.handle_timeout(at(1_000)), "a due Ping is no timeout");
     assert!(ping.wants_to_send());
     assert_eq!(
-        ping.poll_at(),
-        PollAt::Idle,
+        ping.deadline(),
+        Instant::MAX,
         "that it waits to be sent is no matter of time"
     );
     assert!(ping.take_ping(at(1_000)));
@@ -62,18 +62,18 @@ fn the_pong_deadline_counts_from_when_the_ping_left() {
         "a Ping that cannot leave is not unanswered"
     );
     assert!(ping.take_ping(at(50_000)));
-    assert_eq!(ping.poll_at(), PollAt::At(at(50_300)));
+    assert_eq!(ping.deadline(), at(50_300));
     assert!(!ping.handle_timeout(at(50_299)));
     assert!(ping.handle_timeout(at(50_300)));
     assert!(!ping.handle_timeout(at(50_300)), "told once");
-    assert_eq!(ping.poll_at(), PollAt::Idle);
+    assert_eq!(ping.deadline(), Instant::MAX);
 }
 
 #[test]
 fn any_message_ends_the_wait_and_the_next_ping_is_one_interval_later() {
     let mut ping = awaiting(10);
     ping.on_message(at(309));
-    assert_eq!(ping.poll_at(), PollAt::At(at(1_309)));
+    assert_eq!(ping.deadline(), at(1_309));
     assert!(!ping.handle_timeout(at(310)));
     assert_eq!(ping.pongs(), 0, "life, but no Pong");
     assert_eq!(ping.round_trip(), None);
@@ -85,7 +85,7 @@ fn traffic_without_a_ping_in_the_air_does_not_put_off_the_next() {
     for now in 0..1_000 {
         ping.on_message(at(now));
     }
-    assert_eq!(ping.poll_at(), PollAt::At(at(1_000)));
+    assert_eq!(ping.deadline(), at(1_000));
 }
 
 #[test]
@@ -120,11 +120,7 @@ fn a_request_is_due_at_once_unless_a_ping_is_unanswered() {
     assert!(ping.take_ping(at(3)));
     ping.request();
     assert!(!ping.wants_to_send());
-    assert_eq!(
-        ping.poll_at(),
-        PollAt::At(at(303)),
-        "a request gives no more time"
-    );
+    assert_eq!(ping.deadline(), at(303), "a request gives no more time");
 }
 
 #[test]
@@ -145,13 +141,13 @@ fn pongs_owed_saturate_at_sixteen() {
 fn the_clock_of_silence_stands_still_while_we_hold_back() {
     let mut ping = awaiting(0);
     ping.hold(at(100));
-    assert_eq!(ping.poll_at(), PollAt::Idle);
+    assert_eq!(ping.deadline(), Instant::MAX);
     assert!(!ping.handle_timeout(at(1_000_000)));
     ping.hold(at(500_000));
     ping.resume(at(1_000_100));
     assert_eq!(
-        ping.poll_at(),
-        PollAt::At(at(1_000_300)),
+        ping.deadline(),
+        at(1_000_300),
         "200 of 300 were left when it stopped"
     );
     assert!(!ping.handle_timeout(at(1_000_299)));
@@ -166,7 +162,7 @@ fn held_time_adds_up_and_a_resume_without_a_hold_adds_nothing() {
         ping.resume(at(resume));
         ping.resume(at(resume + 1));
     }
-    assert_eq!(ping.poll_at(), PollAt::At(at(315)));
+    assert_eq!(ping.deadline(), at(315));
 }
 
 #[test]
@@ -177,7 +173,7 @@ fn a_ping_that_leaves_while_we_hold_back_has_its_whole_time_after() {
     assert!(ping.take_ping(at(1_000)), "our own Pings go out");
     assert!(!ping.handle_timeout(at(9_000)));
     ping.resume(at(10_000));
-    assert_eq!(ping.poll_at(), PollAt::At(at(10_300)));
+    assert_eq!(ping.deadline(), at(10_300));
 }
 
 #[test]
@@ -189,21 +185,21 @@ fn stopped_it_owes_and_asks_nothing() {
     ping.request();
     assert!(!ping.wants_to_send() && !ping.take_pong() && !ping.take_ping(at(1)));
     assert!(!ping.handle_timeout(Instant::MAX));
-    assert_eq!(ping.poll_at(), PollAt::Idle);
+    assert_eq!(ping.deadline(), Instant::MAX);
 }
 
 #[test]
 fn at_the_far_end_of_time_deadlines_saturate() {
     let mut ping = PingScheduler::new(Duration::MAX, Duration::MAX);
     ping.start(at(7));
-    assert_eq!(ping.poll_at(), PollAt::At(Instant::MAX));
+    assert_eq!(ping.deadline(), Instant::MAX);
     assert!(!ping.handle_timeout(at(u64::MAX - 1)));
     assert!(!ping.wants_to_send());
     ping.request();
     assert!(ping.take_ping(at(u64::MAX - 1)));
     ping.hold(at(u64::MAX - 1));
     ping.resume(Instant::MAX);
-    assert_eq!(ping.poll_at(), PollAt::At(Instant::MAX));
+    assert_eq!(ping.deadline(), Instant::MAX);
     ping.on_message(Instant::MAX);
     ping.on_pong(at(0));
     assert_eq!(

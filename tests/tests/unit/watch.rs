@@ -1,6 +1,6 @@
 //! The watches: a message whole in time, an inbox that holds back only so long, a wire that takes our bytes in time.
 
-use devp2p_core::time::{Duration, Instant, PollAt};
+use devp2p_core::time::{Duration, Instant};
 use devp2p_core::watch::{Late, ReceiveWatch, Received, TransmitWatch};
 
 const MESSAGE: Duration = Duration::from_micros(300);
@@ -28,14 +28,14 @@ const PIECE: Received = Received {
 /// Finds `late` at `deadline` exactly.
 #[track_caller]
 fn due(watch: &ReceiveWatch, deadline: u64, late: Late) {
-    assert_eq!(watch.poll_at(MESSAGE, HOLD_BACK), PollAt::At(at(deadline)));
+    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), at(deadline));
     assert_eq!(watch.check(at(deadline - 1), MESSAGE, HOLD_BACK), None);
     assert_eq!(watch.check(at(deadline), MESSAGE, HOLD_BACK), Some(late));
 }
 
 #[track_caller]
 fn idle(watch: &ReceiveWatch) {
-    assert_eq!(watch.poll_at(MESSAGE, HOLD_BACK), PollAt::Idle);
+    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
     assert_eq!(watch.check(Instant::MAX, MESSAGE, HOLD_BACK), None);
 }
 
@@ -113,15 +113,12 @@ fn a_slow_reader_is_not_a_stalled_one() {
 fn at_the_far_end_of_time_the_watches_saturate() {
     let mut watch = ReceiveWatch::new();
     watch.update(at(u64::MAX - 2), PIECE);
-    assert_eq!(watch.poll_at(MESSAGE, HOLD_BACK), PollAt::At(Instant::MAX));
+    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
     assert_eq!(watch.check(at(u64::MAX - 1), MESSAGE, HOLD_BACK), None);
     watch.update(at(u64::MAX - 2), received(0, true, Some(0)));
-    assert_eq!(
-        watch.poll_at(Duration::ZERO, Duration::MAX),
-        PollAt::At(Instant::MAX)
-    );
+    assert_eq!(watch.deadline(Duration::ZERO, Duration::MAX), Instant::MAX);
     watch.update(Instant::MAX, PIECE);
-    assert_eq!(watch.poll_at(MESSAGE, HOLD_BACK), PollAt::At(Instant::MAX));
+    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
 
     let mut wire = TransmitWatch::new();
     wire.on_sealed(at(u64::MAX - 1), usize::MAX);

@@ -1,8 +1,8 @@
 //! Where the payload of a frame goes, and what its MAC makes of it.
 
-use super::{DISCONNECT_LENGTH, ReceiveHalf, Stage, Status};
+use super::{ReceiveHalf, Stage, Status};
 use crate::code::{LocalCode, WireCode};
-use crate::disconnect;
+use crate::disconnect::Partial;
 use crate::error::Violation;
 use crate::hello::MAX_HELLO_LENGTH;
 use crate::inbox::{Inboxes, Meta};
@@ -22,10 +22,7 @@ pub(super) enum Sink<Slot> {
     /// Nowhere; this verdict is told after the MAC.
     Discard(Option<Verdict>),
     /// A Disconnect: its beginning is kept.
-    Disconnect {
-        head: [u8; DISCONNECT_LENGTH],
-        length: usize,
-    },
+    Disconnect(Partial),
     /// An inbox.
     Slot {
         slot: Slot,
@@ -63,10 +60,7 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         self.code_length = used as u8;
         let is_large = self.left - used > MAX_HELLO_LENGTH;
         match route(shared, code) {
-            Route::Base(WireCode::DISCONNECT) => Stage::Body(Sink::Disconnect {
-                head: [0; DISCONNECT_LENGTH],
-                length: 0,
-            }),
+            Route::Base(WireCode::DISCONNECT) => Stage::Body(Sink::Disconnect(Partial::new())),
             Route::Base(_) | Route::Reserved if is_large => {
                 violation(Violation::BaseMessageTooLarge)
             }
@@ -119,12 +113,10 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         };
         match sink {
             Sink::Discard(_) | Sink::Drop { .. } => {}
-            Sink::Disconnect { head, length } => {
-                let from = (*length).min(DISCONNECT_LENGTH);
-                for (to, from) in head.iter_mut().skip(from).zip(content) {
-                    *to = *from;
-                }
-                *length = length.saturating_add(content.len());
+            Sink::Disconnect(partial) => {
+                #[cfg(feature = "snappy")]
+                partial.check(content, &mut self.decoder);
+                partial.push(content);
             }
             #[cfg(feature = "snappy")]
             Sink::Slot { oversize: true, .. } if self.compressed => {
@@ -192,8 +184,12 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
                 Verdict::Refuse { subprotocol } => Status::Refused { subprotocol },
                 Verdict::Base(message) => Status::Base(message),
             }),
-            Sink::Disconnect { head, length } => {
-                let reason = head.get(..length).and_then(disconnect::decode);
+            Sink::Disconnect(partial) => {
+                #[cfg(feature = "snappy")]
+                let is_block = self.decoder.finish().is_ok();
+                #[cfg(not(feature = "snappy"))]
+                let is_block = false;
+                let reason = partial.finish(is_block);
                 Some(Status::Base(BaseMessage::Disconnect(reason)))
             }
             Sink::Slot {

@@ -1,8 +1,10 @@
 //! What the boards with a network card do, without anything of a board: boot parameters in, a status out.
 //!
-//! A board brings an `embassy_net::Stack` whose runner runs in a task of its own, a time driver, random bytes, and memory
-//! (`tcp::Memory`); then `tcp::run` does the rest. The host runs the same over its own sockets: [`network::run`] takes any
-//! [`socket::Network`].
+//! A board brings a driver of its network card, or the two halves of a serial line; a time driver; random bytes; and memory.
+//! Then [`tcp::serve`] or [`pipe::serve`] does the rest, in one task. The host runs the same over its own sockets:
+//! [`network::run`] takes any [`socket::Network`].
+//!
+//! Tick rate, timer queue and executor are the board's choice: nothing here sets any of them.
 //!
 //! [`session`] is what happens in one devp2p session; everything else here only makes connections.
 #![no_std]
@@ -14,21 +16,43 @@ mod fmt;
 
 pub mod network;
 pub mod parameters;
+pub mod pipe;
 pub mod session;
 pub mod socket;
 #[cfg(feature = "embassy-net")]
 pub mod tcp;
-#[cfg(feature = "embassy-net")]
-pub mod transport;
 
-pub use network::Identity;
+#[cfg(test)]
+mod tests;
+
 pub use parameters::{Parameters, Remote, Secret};
-#[cfg(feature = "embassy-net")]
-pub use tcp::Memory;
 
-use devp2p_core::capability::Protocol;
 use devp2p_core::rlpx::NodeKey;
-use static_cell::StaticCell;
+
+/// The memory of a peer: its buffers and its key. All zero at first, so that it costs no flash.
+#[derive(Debug)]
+pub struct Memory {
+    peer: session::Resources,
+    payload: [u8; session::LARGEST],
+    key: Option<NodeKey>,
+}
+
+impl Memory {
+    /// Fits in a `ConstStaticCell`.
+    pub const fn new() -> Self {
+        Self {
+            peer: session::Resources::new(),
+            payload: [0; session::LARGEST],
+            key: None,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// How the work ended: the board's exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,28 +77,19 @@ impl Status {
     }
 }
 
-/// The node's key and its protocols, made once: the key that the parameters give, which is wiped there, or a new one from
-/// `entropy`.
-pub fn identity(
+/// The node's key: the one that the parameters give, which is wiped there, or a new one from `entropy`. `None` if it is no key.
+fn key<'m>(
+    place: &'m mut Option<NodeKey>,
     parameters: &mut Parameters,
-    client_name: &'static str,
-    entropy: fn(&mut [u8]),
-) -> Option<Identity> {
-    static KEY: StaticCell<NodeKey> = StaticCell::new();
-    static PROTOCOLS: StaticCell<[Protocol; session::PROTOCOLS]> = StaticCell::new();
-    let key = match &parameters.key {
-        Some(secret) => NodeKey::new(&secret.0),
-        None => {
-            let mut secret = Secret([0; 32]);
-            entropy(&mut secret.0);
-            NodeKey::new(&secret.0)
-        }
-    };
+    entropy: &mut impl FnMut(&mut [u8]),
+) -> Option<&'m NodeKey> {
+    let mut fresh = Secret([0; 32]);
+    let secret = parameters.key.as_ref().unwrap_or_else(|| {
+        entropy(&mut fresh.0);
+        &fresh
+    });
+    let key = NodeKey::new(&secret.0).ok();
     // In its place: what is moved away leaves its bytes behind.
     parameters.key = None;
-    Some(Identity {
-        key: KEY.init(key.ok()?),
-        protocols: PROTOCOLS.init(session::protocols().ok()?),
-        client_name,
-    })
+    Some(place.insert(key?))
 }

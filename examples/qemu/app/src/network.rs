@@ -2,21 +2,19 @@
 
 use core::convert::Infallible;
 
-use devp2p_core::capability::Protocol;
 use devp2p_core::config::{Config, Local};
 use devp2p_core::node_id::NodeId;
-use devp2p_core::rlpx::NodeKey;
+use devp2p_core::rlpx::Entropy;
 use devp2p_embassy::{Runner, Subprotocol};
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_time::{Duration, Timer, with_timeout};
-use rand_core::{TryCryptoRng, TryRng};
 
 use crate::fmt::{info, warning};
-use crate::session::{self, Failure, PROTOCOLS, Peer, Plan, Resources};
+use crate::session::{self, Failure, PROTOCOLS, Peer, Plan};
 use crate::socket::{Network, Socket};
-use crate::{Parameters, Remote, Status};
+use crate::{Memory, Parameters, Remote, Status};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -27,37 +25,30 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// What a peer is made of besides its memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// The node's key.
-    pub key: &'static NodeKey,
-    /// What runs on it.
-    pub protocols: &'static [Protocol],
-    /// What Hello calls it.
-    pub client_name: &'static str,
-}
-
 /// Runs sessions until the work was done in as many as the parameters say, one after the other with the same memory, dialling or
-/// dialled; after one that was lost it connects again, as often as the parameters allow. Needs one socket
-/// of `network` at a time, a `payload` buffer of [`LARGEST`](session::LARGEST) bytes, and `entropy` to fill bytes from a random
-/// source that is good enough for keys.
+/// dialled; after one that was lost it connects again, as often as the parameters allow. Needs one socket of `network` at a time,
+/// and `entropy` to fill bytes from a random source that is good enough for keys. Hello calls the node `client_name`; its key is
+/// taken out of the parameters, or made.
 pub async fn run(
     network: &mut impl Network,
-    parameters: &Parameters,
-    payload: &mut [u8],
-    resources: &'static mut Resources,
-    identity: Identity,
-    entropy: fn(&mut [u8]),
+    parameters: &mut Parameters,
+    client_name: &'static str,
+    memory: &'static mut Memory,
+    entropy: &mut impl FnMut(&mut [u8]),
 ) -> Status {
+    let Memory { peer, payload, key } = memory;
+    let Some(key) = crate::key(key, parameters, entropy) else {
+        return Status::BadParameters;
+    };
+    info!("this node is {}", key.id());
     let local = Local {
-        id: *identity.key.id(),
-        client_name: identity.client_name,
+        id: *key.id(),
+        client_name,
         version: 5,
         listen_port: parameters.listen.unwrap_or(0),
-        protocols: identity.protocols,
+        protocols: &session::REGISTERED,
     };
-    let made = devp2p_embassy::new(resources, identity.key, local, configuration(parameters));
+    let made = devp2p_embassy::new(peer, key, local, configuration(parameters));
     let Ok((mut runner, peer, [mut echo, mut sensor])) = made else {
         return Status::BadParameters;
     };
@@ -152,7 +143,7 @@ async fn one(
     parameters: &Parameters,
     payload: &mut [u8],
     parts: Parts<'_>,
-    entropy: fn(&mut [u8]),
+    entropy: &mut impl FnMut(&mut [u8]),
 ) -> Outcome {
     let mut socket = network.socket();
     let connected = match (parameters.remote, parameters.listen) {
@@ -166,7 +157,6 @@ async fn one(
     }
     let id = parameters.remote.map(|remote| NodeId(remote.id));
     let (mut reader, mut writer) = socket.split();
-    let mut rng = Source(entropy);
     let Parts {
         runner,
         peer,
@@ -175,17 +165,16 @@ async fn one(
         plan,
     } = parts;
     let session = async {
+        let entropy = draw(entropy);
         match id {
             Some(id) => {
-                let ended = runner.dial(id, &mut rng, &mut reader, &mut writer).await;
-                ended.reason
+                let ended = runner.dial_with(id, entropy, &mut reader, &mut writer);
+                ended.await.reason
             }
             None => {
                 let everyone = |_| Ok(());
-                let ended = runner
-                    .accept(&mut rng, &mut reader, &mut writer, everyone)
-                    .await;
-                ended.reason
+                let ended = runner.accept_with(entropy, &mut reader, &mut writer, everyone);
+                ended.await.reason
             }
         }
     };
@@ -211,6 +200,17 @@ async fn one(
     }
 }
 
+fn draw(entropy: &mut impl FnMut(&mut [u8])) -> Entropy {
+    let drawn = Entropy::try_fill_with(|bytes| {
+        entropy(bytes);
+        Ok::<_, Infallible>(())
+    });
+    match drawn {
+        Ok(entropy) => entropy,
+        Err(never) => match never {},
+    }
+}
+
 /// Runs `work` beside the session. Once the session has ended the work has a moment to end too: `None` if it does not.
 async fn both<S, W>(
     session: impl Future<Output = S>,
@@ -223,32 +223,6 @@ async fn both<S, W>(
         Either::Second(done) => (session.await, Some(done)),
     }
 }
-
-/// Random bytes as the runner takes them.
-struct Source(fn(&mut [u8]));
-
-impl TryRng for Source {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        (self.0)(&mut bytes);
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        (self.0)(&mut bytes);
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        (self.0)(bytes);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Source {}
 
 async fn dial(socket: &mut impl Socket, remote: Remote) -> bool {
     match with_timeout(CONNECT, socket.connect(remote.address)).await {

@@ -295,10 +295,13 @@ mod tests {
     fn the_key_of_the_parameters_becomes_the_nodes_and_leaves_them() {
         let words = format!("listen=1 key={}", "5a".repeat(32));
         let mut parameters = Parameters::parse(&words).unwrap();
-        let unused = |_: &mut [u8]| panic!("the key is given");
-        let identity = crate::identity(&mut parameters, "test", unused).unwrap();
+        let mut unused = |_: &mut [u8]| panic!("the key is given");
+        let mut place = None;
+        let id = *crate::key(&mut place, &mut parameters, &mut unused)
+            .unwrap()
+            .id();
         let key = devp2p_core::rlpx::NodeKey::new(&[0x5a; 32]).unwrap();
-        assert_eq!(identity.key.id(), key.id());
+        assert_eq!(id, *key.id());
         assert_eq!(parameters.key, None);
     }
 

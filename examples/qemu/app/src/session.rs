@@ -1,7 +1,7 @@
 //! What happens in one devp2p session: two subprotocols, `echo/1` and `sensor/1`.
 
 use devp2p_core::arena::RECORD_OVERHEAD;
-use devp2p_core::capability::{InvalidName, Protocol};
+use devp2p_core::capability::Protocol;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_embassy::{Guard, Incoming, ReadError, Subprotocol};
@@ -43,15 +43,17 @@ const PERIOD: Duration = Duration::from_millis(200);
 const ASK: u32 = 0;
 const ANSWER: u32 = 1;
 
-/// What the board registers.
-///
-/// # Errors
-/// None: both names are valid.
-pub fn protocols() -> Result<[Protocol; PROTOCOLS], InvalidName> {
-    let mut echo = Protocol::new("echo", 1, 2, ECHO_INBOX)?;
+/// What the board registers. In flash: nothing of it changes.
+pub static REGISTERED: [Protocol; PROTOCOLS] = {
+    let (Ok(mut echo), Ok(sensor)) = (
+        Protocol::new("echo", 1, 2, ECHO_INBOX),
+        Protocol::new("sensor", 1, 1, SENSOR_INBOX),
+    ) else {
+        panic!("both names are valid");
+    };
     echo.message_limit = LARGEST as u32;
-    Ok([echo, Protocol::new("sensor", 1, 1, SENSOR_INBOX)?])
-}
+    [echo, sensor]
+};
 
 /// Why a session did not go as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

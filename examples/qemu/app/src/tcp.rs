@@ -1,31 +1,43 @@
-//! The application over embassy-net: what the boards run.
+//! The application over embassy-net: what the boards with a network card run.
 
-use core::cell::RefCell;
 use core::net::SocketAddrV4;
+use core::pin::pin;
 
+use devp2p_embassy::tcp::{Connection, TcpReader, TcpWriter};
+use embassy_futures::select::{Either, select};
+use embassy_net::driver::Driver;
 use embassy_net::tcp::{AcceptError, ConnectError, Error, TcpSocket};
-use embassy_net::{Config, Ipv4Cidr, Stack, StaticConfigV4};
+use embassy_net::{Config, Ipv4Cidr, Stack, StackResources, StaticConfigV4};
 
-use crate::session::{LARGEST, Resources};
 use crate::socket::{Network, Socket};
-use crate::transport::{Reader, Writer, split};
-use crate::{Identity, Parameters, Status, network};
+use crate::{Parameters, Status, network};
 
-/// The memory that connections need: buffers of `RX` and `TX` bytes for TCP, and one for a payload. Fits in a `StaticCell`.
+/// The memory of a peer and of its connections: buffers of `RX` and `TX` bytes for TCP.
 #[derive(Debug)]
 pub struct Memory<const RX: usize, const TX: usize> {
+    peer: crate::Memory,
+    stack: Sockets,
     receive: [u8; RX],
     transmit: [u8; TX],
-    payload: [u8; LARGEST],
+}
+
+/// One for a connection, and one that the stack may want for itself.
+struct Sockets(StackResources<2>);
+
+impl core::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Sockets")
+    }
 }
 
 impl<const RX: usize, const TX: usize> Memory<RX, TX> {
-    /// All zero.
+    /// Fits in a `ConstStaticCell`.
     pub const fn new() -> Self {
         Self {
+            peer: crate::Memory::new(),
+            stack: Sockets(StackResources::new()),
             receive: [0; RX],
             transmit: [0; TX],
-            payload: [0; LARGEST],
         }
     }
 }
@@ -36,8 +48,8 @@ impl<const RX: usize, const TX: usize> Default for Memory<RX, TX> {
     }
 }
 
-/// What the network stack is to be configured with.
-pub fn config(parameters: &Parameters) -> Config {
+/// What the network stack is configured with.
+fn config(parameters: &Parameters) -> Config {
     Config::ipv4_static(StaticConfigV4 {
         address: Ipv4Cidr::new(parameters.address, 24),
         gateway: Some(parameters.gateway),
@@ -45,23 +57,39 @@ pub fn config(parameters: &Parameters) -> Config {
     })
 }
 
-/// [`network::run`] over `stack`, of which it needs one TCP socket.
-pub async fn run<const RX: usize, const TX: usize>(
-    stack: Stack<'_>,
-    parameters: &Parameters,
-    memory: &mut Memory<RX, TX>,
-    resources: &'static mut Resources,
-    identity: Identity,
-    entropy: fn(&mut [u8]),
+/// [`network::run`] over a stack of its own on this network card, with a fixed address.
+pub async fn serve<const RX: usize, const TX: usize>(
+    card: impl Driver,
+    parameters: &mut Parameters,
+    client_name: &'static str,
+    memory: &'static mut Memory<RX, TX>,
+    mut entropy: impl FnMut(&mut [u8]),
 ) -> Status {
-    stack.wait_config_up().await;
+    let Memory {
+        peer,
+        stack: Sockets(resources),
+        receive,
+        transmit,
+    } = memory;
+    let mut seed = [0; 8];
+    entropy(&mut seed);
+    let seed = u64::from_le_bytes(seed);
+    let (stack, mut runner) = embassy_net::new(card, config(parameters), resources, seed);
     let mut tcp = Tcp {
         stack,
-        receive: &mut memory.receive,
-        transmit: &mut memory.transmit,
+        receive,
+        transmit,
     };
-    let payload = &mut memory.payload;
-    network::run(&mut tcp, parameters, payload, resources, identity, entropy).await
+    // Pinned where they are made: a future that is moved needs its memory twice.
+    let work = pin!(async {
+        stack.wait_config_up().await;
+        network::run(&mut tcp, parameters, client_name, peer, &mut entropy).await
+    });
+    let network = pin!(runner.run());
+    match select(network, work).await {
+        Either::First(never) => never,
+        Either::Second(status) => status,
+    }
 }
 
 /// One socket at a time, with the same buffers.
@@ -73,45 +101,45 @@ struct Tcp<'m> {
 
 impl Network for Tcp<'_> {
     type Socket<'s>
-        = RefCell<TcpSocket<'s>>
+        = Connection<'s>
     where
         Self: 's;
 
-    fn socket(&mut self) -> Self::Socket<'_> {
-        RefCell::new(TcpSocket::new(self.stack, self.receive, self.transmit))
+    fn socket(&mut self) -> Connection<'_> {
+        Connection::from(TcpSocket::new(self.stack, self.receive, self.transmit))
     }
 }
 
-impl<'s> Socket for RefCell<TcpSocket<'s>> {
+impl<'s> Socket for Connection<'s> {
     type ConnectError = ConnectError;
     type AcceptError = AcceptError;
     type FlushError = Error;
     type Reader<'a>
-        = Reader<'a, 's>
+        = TcpReader<'a, 's>
     where
         Self: 'a;
     type Writer<'a>
-        = Writer<'a, 's>
+        = TcpWriter<'a, 's>
     where
         Self: 'a;
 
     async fn connect(&mut self, remote: SocketAddrV4) -> Result<(), ConnectError> {
-        self.get_mut().connect(remote).await
+        self.socket().connect(remote).await
     }
 
     async fn accept(&mut self, port: u16) -> Result<(), AcceptError> {
-        self.get_mut().accept(port).await
+        self.socket().accept(port).await
     }
 
     fn abort(&mut self) {
-        self.get_mut().abort();
+        self.socket().abort();
     }
 
-    fn split(&mut self) -> (Reader<'_, 's>, Writer<'_, 's>) {
-        split(self)
+    fn split(&mut self) -> (TcpReader<'_, 's>, TcpWriter<'_, 's>) {
+        Connection::split(self)
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        self.get_mut().flush().await
+        self.socket().flush().await
     }
 }

@@ -13,7 +13,7 @@ use std::process::exit;
 use embassy_executor::{Executor, Spawner};
 use log::{error, info};
 use qemu_app::parameters::Shown;
-use qemu_app::{Parameters, Status, network, session};
+use qemu_app::{Memory, Parameters, Status, network};
 use sockets::Sockets;
 
 #[embassy_executor::task]
@@ -22,10 +22,6 @@ async fn application(mut parameters: Parameters) {
 }
 
 async fn run(parameters: &mut Parameters) -> Status {
-    let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/host", entropy) else {
-        return Status::BadParameters;
-    };
-    info!("this node is {}", identity.key.id());
     let mut sockets = match Sockets::new(parameters.listen) {
         Ok(sockets) => sockets,
         Err(error) => {
@@ -34,19 +30,13 @@ async fn run(parameters: &mut Parameters) -> Status {
             return Status::Failure;
         }
     };
-    if let Some(addr) = sockets.local_addr() {
-        info!("listening at {addr}");
-    }
-    let mut payload = vec![0; session::LARGEST];
-    let resources = Box::leak(Box::new(session::Resources::new()));
-    let network = &mut sockets;
+    let memory = Box::leak(Box::new(Memory::new()));
     network::run(
-        network,
+        &mut sockets,
         parameters,
-        &mut payload,
-        resources,
-        identity,
-        entropy,
+        "devp2p-rs/host",
+        memory,
+        &mut entropy,
     )
     .await
 }

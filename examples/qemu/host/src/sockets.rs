@@ -1,7 +1,7 @@
 //! The host's sockets as the application takes them.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 
 use async_io::Async;
 use devp2p_embassy::Close;
@@ -17,11 +17,6 @@ impl Sockets {
     pub(crate) fn new(port: Option<u16>) -> io::Result<Self> {
         let listener = port.map(|port| Async::<TcpListener>::bind((Ipv4Addr::LOCALHOST, port)));
         Ok(Self(listener.transpose()?))
-    }
-
-    /// Where it listens.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.as_ref()?.get_ref().local_addr().ok()
     }
 }
 
@@ -62,6 +57,7 @@ impl Socket for Connection<'_> {
 
     async fn accept(&mut self, _port: u16) -> io::Result<()> {
         let listener = self.listener.ok_or(io::ErrorKind::NotConnected)?;
+        log::info!("listening at {}", listener.get_ref().local_addr()?);
         let (stream, _) = listener.accept().await?;
         self.started(stream)
     }

@@ -3,90 +3,53 @@
 #![no_main]
 
 mod ethernet;
-mod interrupts;
 mod time;
 
-use core::mem::MaybeUninit;
-
 use embassy_executor::Spawner;
-use embassy_net::{Runner, Stack, StackResources};
-use ethernet::Ethernet;
-use qemu_app::parameters::{self, Shown};
-use qemu_app::{Memory, Parameters, Status, session, tcp};
-use qemu_support::{command_line, entropy, executor, exit, stack};
-use static_cell::{ConstStaticCell, StaticCell};
-use zeroize::Zeroize;
+use qemu_app::{Parameters, Status, tcp};
+use qemu_support::network::{leave, parameters};
+use qemu_support::{entropy, executor, stack};
+use static_cell::ConstStaticCell;
+
+use crate::ethernet::Ethernet;
 
 /// Bytes of a TCP connection's buffers, for each direction.
 const TCP: usize = 2048;
 
-static PARAMETERS: StaticCell<Parameters> = StaticCell::new();
 static CARD: ConstStaticCell<Ethernet> = ConstStaticCell::new(Ethernet::new());
-static RESOURCES: ConstStaticCell<StackResources<2>> = ConstStaticCell::new(StackResources::new());
-static PEER: ConstStaticCell<session::Resources> = ConstStaticCell::new(session::Resources::new());
-static MEMORY: ConstStaticCell<Memory<TCP, TCP>> = ConstStaticCell::new(Memory::new());
+static MEMORY: ConstStaticCell<tcp::Memory<TCP, TCP>> = ConstStaticCell::new(tcp::Memory::new());
+
+qemu_support::interrupts!(19 => time::on_tick, 42 => ethernet::on_interrupt);
 
 #[embassy_executor::task]
-async fn network(mut runner: Runner<'static, &'static mut Ethernet>) {
-    runner.run().await;
-}
-
-#[embassy_executor::task]
-async fn application(stack: Stack<'static>, parameters: &'static mut Parameters) {
-    let Some(identity) = qemu_app::identity(parameters, "devp2p-rs/lm3s6965evb", entropy) else {
-        leave(Status::BadParameters)
-    };
-    defmt::info!("this node is {}", identity.key.id());
-    let memory = MEMORY.take();
-    let status = tcp::run(stack, parameters, memory, PEER.take(), identity, entropy).await;
-    leave(status);
-}
-
-fn leave(status: Status) -> ! {
-    defmt::info!("{}, stack {=usize} bytes", status, stack::peak());
-    exit(status.code())
+async fn application(card: &'static mut Ethernet, parameters: &'static mut Parameters) {
+    leave(
+        tcp::serve(
+            card,
+            parameters,
+            "devp2p-rs/lm3s6965evb",
+            MEMORY.take(),
+            entropy,
+        )
+        .await,
+    )
 }
 
 fn start(spawner: Spawner) {
-    let mut buffer = [MaybeUninit::uninit(); parameters::MAX_LENGTH];
-    let line = command_line(&mut buffer);
-    defmt::info!("lm3s6965evb:{}", Shown(line));
-    let parameters = match Parameters::parse(line) {
-        Ok(parameters) => PARAMETERS.init(parameters),
-        Err(error) => {
-            defmt::error!("{}", error);
-            leave(Status::BadParameters)
-        }
-    };
-    // There may be a key in it.
-    buffer.zeroize();
+    let parameters = parameters("lm3s6965evb");
     let card = CARD.take();
     card.start();
     // Not before: until it is told otherwise, a card's interrupt line may be active.
-    interrupts::enable();
-    let mut seed = [0; 8];
-    entropy(&mut seed);
-    let (stack, runner) = embassy_net::new(
-        card,
-        tcp::config(parameters),
-        RESOURCES.take(),
-        u64::from_le_bytes(seed),
-    );
-    match (network(runner), application(stack, parameters)) {
-        (Ok(network), Ok(application)) => {
-            spawner.spawn(network);
-            spawner.spawn(application);
-        }
-        _ => leave(Status::Failure),
+    enable_interrupts();
+    match application(card, parameters) {
+        Ok(application) => spawner.spawn(application),
+        Err(_) => leave(Status::Failure),
     }
 }
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
     stack::paint();
-    let Some(mut core) = cortex_m::Peripherals::take() else {
-        exit(Status::Failure.code())
-    };
-    time::start(&mut core.SYST);
+    time::start();
     executor::run(start)
 }

@@ -8,6 +8,7 @@
 
 use core::ptr;
 
+use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use qemu_support::time::{Counter, TimeDriver};
@@ -55,7 +56,14 @@ impl Counter for SysTick {
 
 embassy_time_driver::time_driver_impl!(static DRIVER: TimeDriver<SysTick> = TimeDriver::new());
 
-pub(crate) fn start(counter: &mut SYST) {
+/// Starts the clock, once.
+pub(crate) fn start() {
+    let Some(Peripherals {
+        SYST: mut counter, ..
+    }) = Peripherals::take()
+    else {
+        return;
+    };
     counter.set_clock_source(SystClkSource::Core);
     counter.set_reload(SysTick::MASK);
     counter.clear_current();

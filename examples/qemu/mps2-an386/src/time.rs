@@ -5,6 +5,8 @@
 
 use core::ptr;
 
+use cortex_m::Peripherals;
+use cortex_m::peripheral::syst::SystClkSource;
 use qemu_support::time::{Counter, TimeDriver};
 
 const COUNTER: usize = 0x4000_0000;
@@ -16,6 +18,7 @@ const INTERRUPT: usize = 0xc;
 const ENABLE: u32 = 1 << 0;
 const INTERRUPT_ON: u32 = 1 << 3;
 
+/// 25 MHz.
 const COUNTS_PER_MICRO: u64 = 25;
 /// The counter wraps after 171 s, so it is looked at each minute at least.
 const LONGEST: u64 = 60_000_000;
@@ -57,12 +60,24 @@ impl Counter for Cmsdk {
 
 embassy_time_driver::time_driver_impl!(static DRIVER: TimeDriver<Cmsdk> = TimeDriver::new());
 
+/// Starts the clock, once.
 pub(crate) fn start() {
     write(COUNTER + RELOAD, u32::MAX);
     write(COUNTER + VALUE, u32::MAX);
     write(COUNTER + CONTROL, ENABLE);
     DRIVER.start();
+    // An empty tick, 1000 times a second: QEMU's user network looks at its own timers only when the guest gives it occasion.
+    if let Some(Peripherals { mut SYST, .. }) = Peripherals::take() {
+        SYST.set_clock_source(SystClkSource::Core);
+        SYST.set_reload(1_000 * COUNTS_PER_MICRO as u32 - 1);
+        SYST.clear_current();
+        SYST.enable_interrupt();
+        SYST.enable_counter();
+    }
 }
+
+#[cortex_m_rt::exception]
+fn SysTick() {}
 
 pub(crate) fn on_alarm() {
     write(ALARM + INTERRUPT, 1);

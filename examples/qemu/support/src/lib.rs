@@ -12,6 +12,10 @@ use defmt_semihosting as _;
 
 #[cfg(feature = "executor")]
 pub mod executor;
+#[cfg(feature = "network")]
+pub mod interrupts;
+#[cfg(feature = "network")]
+pub mod network;
 pub mod stack;
 #[cfg(feature = "executor")]
 pub mod time;

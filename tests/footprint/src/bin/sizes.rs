@@ -59,7 +59,7 @@ mod bytes {
     use devp2p_core::rlpx::receive::ReceiveHalf;
     use devp2p_core::rlpx::transmit::TransmitHalf;
     use devp2p_core::rlpx::{Established, Handshake, NodeKey};
-    use devp2p_core::session::{MIN_INBOX_MEMORY, MIN_RING, Session, Write};
+    use devp2p_core::session::{MIN_INBOX_MEMORY, MIN_RING, PendingWrite, Session};
 
     words! {
         SIZE_RECEIVE_HALF = size_of::<ReceiveHalf<Slot>>();
@@ -67,7 +67,7 @@ mod bytes {
         SIZE_HANDSHAKE = size_of::<Handshake>();
         SIZE_ESTABLISHED = size_of::<Established>();
         SIZE_NODE_KEY = size_of::<NodeKey>();
-        SIZE_WRITE = size_of::<Write>();
+        SIZE_WRITE = size_of::<PendingWrite>();
         LEAST_INBOXES = MIN_INBOX_MEMORY;
         LEAST_RING = MIN_RING;
     }

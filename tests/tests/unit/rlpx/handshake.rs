@@ -225,3 +225,41 @@ fn debug_shows_no_secret() {
     );
     assert_eq!(text, expected);
 }
+
+/// Of a broken generator: the same byte, or the same block, again and again.
+#[test]
+fn a_handshake_with_randomness_that_repeats_itself_fails_at_once() {
+    for period in [1, 2, 4, 8, 16, 32] {
+        let block = entropy_bytes(7);
+        let bytes = std::array::from_fn(|at| block[at % period]);
+        assert!(!Entropy::new(&bytes).is_sound(), "{period}");
+        for mut side in [
+            Side::<DefaultCurve>::initiator(&STATIC_A, id(&STATIC_B), Entropy::new(&bytes)),
+            Side::recipient(&STATIC_B, Entropy::new(&bytes)),
+        ] {
+            let step = side.handshake.poll(&side.key, &mut side.sent, &[]);
+            assert_eq!(step.unwrap_err(), HandshakeError, "{period}");
+        }
+    }
+    for seed in 0..=255 {
+        let entropy = entropy(seed);
+        assert!(entropy.is_sound(), "{seed}");
+        assert_eq!(entropy.fingerprint(), super::entropy(seed).fingerprint());
+        assert_ne!(
+            entropy.fingerprint(),
+            super::entropy(seed ^ 1).fingerprint()
+        );
+    }
+}
+
+#[test]
+fn randomness_comes_from_any_filler_and_its_error_comes_back() {
+    let bytes = entropy_bytes(3);
+    let filled = Entropy::try_fill_with(|to| {
+        to.copy_from_slice(&bytes);
+        Ok::<_, ()>(())
+    });
+    assert_eq!(filled.unwrap().fingerprint(), entropy(3).fingerprint());
+    let failed = Entropy::try_fill_with(|_| Err("no clock"));
+    assert_eq!(failed.unwrap_err(), "no clock");
+}

@@ -17,7 +17,7 @@ use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::rlpx::{Entropy, NodeKey};
-use devp2p_core::session::{Session, Storage, Write};
+use devp2p_core::session::{PendingWrite, Session, Storage};
 use devp2p_core::time::{Duration, Instant};
 use devp2p_footprint::board;
 use devp2p_footprint::measure::{fail, panicked, print, start, tell, tell_of};
@@ -127,7 +127,7 @@ fn settle(one: &mut Side<'_>, two: &mut Side<'_>, now: Instant) {
 
 /// Writes a payload, to its last byte.
 fn write(one: &mut Side<'_>, two: &mut Side<'_>, now: Instant, subprotocol: usize, payload: &[u8]) {
-    let mut write = Write::new(subprotocol, CODE);
+    let mut write = PendingWrite::new(subprotocol, CODE);
     loop {
         match one.write(now, &mut write, payload) {
             Poll::Ready(Ok(())) => break,
@@ -208,7 +208,7 @@ fn steady(one: &mut Side<'_>, two: &mut Side<'_>, mut now: Instant, text: &[u8],
 fn frame(name: &str, one: &mut Side<'_>, two: &mut Side<'_>, now: Instant, payload: &[u8]) {
     let payload = payload.get(..KIBIBYTE).unwrap_or_default();
     let sealed = one.phases[ACTIVE].instructions;
-    let mut write = Write::new(0, CODE);
+    let mut write = PendingWrite::new(0, CODE);
     if one.write(now, &mut write, payload) != Poll::Ready(Ok(())) {
         fail("a write into an empty ring");
     }

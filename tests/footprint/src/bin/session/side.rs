@@ -4,7 +4,7 @@ use core::task::{Context, Poll, Waker};
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::session::{Event, Session, StorageError, Write};
+use devp2p_core::session::{Event, PendingWrite, Session, StorageError};
 use devp2p_core::time::Instant;
 use devp2p_footprint::board::{Cost, measured};
 use devp2p_footprint::measure::{Phase, fail};
@@ -192,7 +192,7 @@ impl<'a> Side<'a> {
     pub(crate) fn write(
         &mut self,
         now: Instant,
-        write: &mut Write,
+        write: &mut PendingWrite,
         payload: &[u8],
     ) -> Poll<Result<(), WriteError>> {
         let mut cx = Context::from_waker(Waker::noop());
