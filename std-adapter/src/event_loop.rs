@@ -55,7 +55,6 @@ mod dialling;
 mod entry;
 mod handle;
 mod handler;
-mod inbox;
 mod lane;
 mod lateness;
 mod node;

@@ -11,9 +11,10 @@ use devp2p_core::error::{CloseReason, WriteError};
 use crate::busy_poll::BusyPoll;
 use crate::counters::Traffic;
 use crate::events::PeerEvent;
+use crate::inbox::Arrived;
 use crate::link::{Link, Written};
 use crate::peer::PeerHandle;
-use crate::queue::{Queue, Queued};
+use crate::queue::Queue;
 use crate::time::to_core_duration;
 
 /// A message that was read.
@@ -185,7 +186,7 @@ impl Subprotocol {
         self.read().map(|message| f(&message))
     }
 
-    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Queued, CloseReason>> {
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<Arrived, CloseReason>> {
         let Self { writer, busy_poll } = self;
         writer.link().next(writer.index, deadline, busy_poll)
     }
@@ -194,19 +195,19 @@ impl Subprotocol {
         self.writer.link().queue(self.writer.index)
     }
 
-    fn message(&self, queued: Queued) -> Result<Message, ReadError> {
-        let code = queued.meta.code.0;
-        let payload = queued.payload.ok_or(ReadError::Oversize {
+    fn message(&self, arrived: Arrived) -> Result<Message, ReadError> {
+        let code = arrived.meta.code.0;
+        let payload = arrived.payload.ok_or(ReadError::Oversize {
             code,
-            length: queued.meta.length,
+            length: arrived.meta.length,
         })?;
         let clock = &self.writer.peer.inner.link.host.clock;
-        let at = clock.to_std(queued.meta.at).unwrap_or_else(Instant::now);
+        let at = clock.to_std(arrived.meta.at).unwrap_or_else(Instant::now);
         Ok(Message {
             code,
             payload,
             at,
-            wire_length: queued.meta.wire_length,
+            wire_length: arrived.meta.wire_length,
         })
     }
 

@@ -26,6 +26,7 @@ use devp2p_core::time::{Instant, PollAt};
 
 use crate::host::{Host, MAX_PROTOCOLS};
 use crate::lead::Lead;
+use crate::memory::Account;
 use crate::offer::Offer;
 use crate::progress::Progress;
 use crate::protocol::Protocol;
@@ -57,6 +58,8 @@ pub(crate) struct Link {
     closer: Mutex<Option<Box<dyn Closer>>>,
     /// Until this is set, our Hello waits for the remote's.
     offer: OnceLock<Offer>,
+    /// The session's part of the memory, while it lives.
+    account: OnceLock<Weak<Account>>,
     timer: OnceLock<TimerId>,
     /// Calls when nobody has read for too long.
     lead_timer: OnceLock<TimerId>,
@@ -92,6 +95,7 @@ impl Link {
             socket: Mutex::new(Socket::new(writer)),
             closer: Mutex::new(Some(closer)),
             offer: OnceLock::new(),
+            account: OnceLock::new(),
             timer: OnceLock::new(),
             armed: AtomicU64::new(NEVER),
             progress: Progress::default(),
@@ -268,6 +272,11 @@ impl Link {
         self.change(|peer, now| peer.handle_end(now, error));
     }
 
+    /// The session takes memory from here on.
+    pub(crate) fn set_account(&self, account: &Arc<Account>) {
+        let _ = self.account.set(Arc::downgrade(account));
+    }
+
     // ---- What is offered ----
 
     /// Decides what this session offers: the host's protocols and `more`. From here on our Hello can go out; the first
@@ -326,9 +335,17 @@ impl Link {
 
 impl Target for Link {
     fn on_timer(&self, now: Instant) -> PollAt {
+        // Under no lock: it may end another session.
+        let waits_on = self.with_peer(|peer| peer.is_starved(now))
+            && (self.account.get())
+                .and_then(Weak::upgrade)
+                .is_some_and(|account| !account.must_go(now));
         // The change sets the timer itself, which knows of no deadline now.
         self.change(|peer, _| {
             self.armed.store(NEVER, Ordering::Relaxed);
+            if waits_on {
+                peer.restart_memory_wait(now);
+            }
             peer.handle_timeout(now);
         });
         PollAt::Idle

@@ -44,7 +44,7 @@ impl Offer {
         Self {
             queues: registered
                 .iter()
-                .map(|p| Queue::new(p.inbox, p.message_limit, p.overflow))
+                .map(|protocol| Queue::new(protocol.into()))
                 .collect(),
             turns: registered.iter().map(|_| Turns::default()).collect(),
             protocols,

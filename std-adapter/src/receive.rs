@@ -21,11 +21,11 @@ use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First};
 use crate::busy_poll::BusyPoll;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
+use crate::inbox::{Observer, Slot};
 use crate::keccak::ReceiveHalf;
 use crate::link::Link;
 use crate::peer::{HelloText, PeerHandle};
 use crate::protocol::Protocol;
-use crate::queue::{Observer, OpenSlot};
 use crate::transport::Source;
 
 pub(crate) use background::AtEnd;
@@ -124,7 +124,7 @@ pub(crate) struct Frames {
     link: Arc<Link>,
     reader: Box<dyn Source>,
     keys: Arc<FrameKeys>,
-    receive: ReceiveHalf<OpenSlot>,
+    receive: ReceiveHalf<Slot>,
     buffer: ReadBuffer,
     /// Whether reads of the transport end after a while without bytes.
     sliced: bool,
@@ -135,7 +135,7 @@ impl Frames {
         link: Arc<Link>,
         reader: Box<dyn Source>,
         keys: Arc<FrameKeys>,
-        receive: ReceiveHalf<OpenSlot>,
+        receive: ReceiveHalf<Slot>,
     ) -> Self {
         Self {
             link,

@@ -18,7 +18,7 @@ use super::transmit::{HEADER_LENGTH, MAC_LENGTH, padded};
 use crate::code::LocalCode;
 use crate::error::{TransportError, Violation};
 use crate::hello::MAX_HELLO_LENGTH;
-use crate::inbox::{Admit, Inboxes};
+use crate::inbox::{Admit, Hold, Inboxes};
 use crate::peer::BaseMessage;
 use crate::ring::BLOCK;
 use crate::shared_capabilities::SharedCapabilities;
@@ -43,11 +43,8 @@ const DISCONNECT_LENGTH: usize = 16;
 pub enum Status {
     /// Every byte is consumed.
     NeedInput,
-    /// The inbox of this subprotocol has no room: pass the rest again once it was read from.
-    Held {
-        /// Index in the registered list.
-        subprotocol: u8,
-    },
+    /// There is no room for what comes next: pass the rest again once there is.
+    Held(Hold),
     /// A message of the base protocol; pass the rest at once.
     Base(BaseMessage),
     /// The remote broke the protocol; nothing more is taken.
@@ -166,20 +163,26 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         }
     }
 
-    /// Whether a message waits for room in its inbox.
+    /// Whether a message waits for room.
     pub fn is_held(&self) -> bool {
-        matches!(self.stage, Stage::Opening { .. })
+        self.received.held.is_some()
     }
 
-    /// Whether the message that waits would find room now.
-    pub fn could_open<I: Inboxes<Slot = Slot>>(&self, inboxes: &mut I) -> bool {
+    /// What a message waits for, if one does.
+    pub fn held(&self) -> Option<Hold> {
+        self.received.held
+    }
+
+    /// Whether the message that waits would find room now. If it would find it in its inbox, but not in memory, that is what
+    /// [`take_received`](Self::take_received) tells from here on.
+    pub fn could_go_on<I: Inboxes<Slot = Slot>>(&mut self, inboxes: &mut I) -> bool {
         let &Stage::Opening {
             subprotocol,
             length,
             ..
         } = &self.stage
         else {
-            return true;
+            return self.reserve(BLOCK, inboxes);
         };
         match inboxes.open(usize::from(subprotocol), length) {
             Admit::Open(slot) | Admit::Oversize(slot) => {
@@ -188,6 +191,10 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             }
             Admit::Drop | Admit::Refuse => true,
             Admit::Hold => false,
+            Admit::Wait => {
+                self.received.held = Some(Hold::Memory);
+                false
+            }
         }
     }
 
@@ -198,6 +205,7 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         {
             inboxes.abort(slot);
         }
+        self.received.held = None;
     }
 
     /// One step: `None` means there is more to do.
@@ -264,10 +272,8 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
                         length,
                     },
                     Admit::Refuse => Sink::Discard(Some(Verdict::Refuse { subprotocol })),
-                    Admit::Hold => {
-                        self.received.held = Some(subprotocol);
-                        return (0, Some(Status::Held { subprotocol }));
-                    }
+                    Admit::Hold => return (0, self.hold(Hold::Inbox(subprotocol))),
+                    Admit::Wait => return (0, self.hold(Hold::Memory)),
                 };
                 self.stage = Stage::Body(sink);
                 #[cfg(feature = "snappy")]
@@ -297,6 +303,11 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             }
             Stage::Failed(status) => (bytes.len(), Some(*status)),
         }
+    }
+
+    fn hold(&mut self, hold: Hold) -> Option<Status> {
+        self.received.held = Some(hold);
+        Some(Status::Held(hold))
     }
 
     /// Verifies and decrypts the header in the stash; the length that it states, or `None` if its MAC does not fit.
@@ -347,7 +358,14 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             return (0, None);
         }
         if self.stashed == 0 && bytes.len() >= BLOCK {
-            let whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
+            let mut whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
+            // As much as there is room for: what is decrypted cannot be taken back.
+            while !self.reserve(whole, inboxes) {
+                whole = whole / 2 / BLOCK * BLOCK;
+                if whole == 0 {
+                    return (0, self.hold(Hold::Memory));
+                }
+            }
             let Some(chunk) = bytes.get_mut(..whole) else {
                 return (0, None);
             };
@@ -362,6 +380,9 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             consumed += self.fill_stash(BLOCK, bytes);
             if self.stashed < BLOCK {
                 return (consumed, Some(Status::NeedInput));
+            }
+            if !self.reserve(BLOCK, inboxes) {
+                return (consumed, self.hold(Hold::Memory));
             }
             self.open_stashed_block(keys);
             self.take_first_block(0, inboxes);

@@ -76,7 +76,7 @@ impl<const N: usize> Session<'_, N> {
                     &mut self.inboxes,
                 );
                 on_status(&mut self.peer, now, status);
-                (n, !matches!(status, Status::Held { .. }))
+                (n, !matches!(status, Status::Held(_)))
             };
             self.peer.on_receive(now, live.receive.take_received());
             consumed += n;
@@ -100,7 +100,7 @@ impl<const N: usize> Session<'_, N> {
         if !core::mem::take(&mut self.may_resume)
             || self.peer.is_closing()
             || !live.receive.is_held()
-            || !live.receive.could_open(&mut self.inboxes)
+            || !live.receive.could_go_on(&mut self.inboxes)
         {
             return;
         }
@@ -117,14 +117,14 @@ impl<const N: usize> Session<'_, N> {
         if self.peer.is_closing() {
             return true;
         }
-        match &self.phase {
+        match &mut self.phase {
             Phase::Dead => true,
             Phase::Authenticated(_) => false,
             Phase::Handshake {
                 gathered, wanted, ..
             } => gathered < wanted,
             Phase::Live(live) => {
-                !live.receive.is_held() || live.receive.could_open(&mut self.inboxes)
+                !live.receive.is_held() || live.receive.could_go_on(&mut self.inboxes)
             }
         }
     }
@@ -138,7 +138,7 @@ impl<const N: usize> Session<'_, N> {
 /// Tells the peer what the receiver came upon.
 fn on_status<const N: usize>(peer: &mut Peer<N>, now: Instant, status: Status) {
     match status {
-        Status::NeedInput | Status::Held { .. } => {}
+        Status::NeedInput | Status::Held(_) => {}
         Status::Base(message) => peer.handle_base(now, message),
         Status::Violation(violation) => peer.handle_violation(now, violation),
         Status::Refused { subprotocol } => peer.close(now, CloseReason::Stalled { subprotocol }),

@@ -4,11 +4,14 @@
 
 mod write;
 
+use std::sync::Arc;
+
 use devp2p_core::code::WireCode;
 use devp2p_core::control::{CONTROL_LENGTH, Control};
 use devp2p_core::disconnect::{self, DisconnectReason};
 use devp2p_core::error::{CloseReason, TransportError, Violation};
 use devp2p_core::hello::{MAX_HELLO_LENGTH, NodeId};
+use devp2p_core::inbox::Hold;
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Expected, Peer};
 use devp2p_core::rlp;
@@ -17,12 +20,13 @@ use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 use devp2p_core::rlpx::{Entropy, FrameKeys};
 use devp2p_core::time::{Instant, PollAt};
 
-use super::inbox::{Filling, Inbox, Observer, OpenSlot};
 use super::output::Output;
 use super::shaking::{Shaking, Shook};
 use super::tools::Tools;
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::inbox::{Filling, Inbox, Observer, Slot};
 use crate::keccak::{Established, ReceiveHalf, TransmitHalf};
+use crate::memory::Account;
 use crate::peer::HelloText;
 
 /// What a connection tells its driver, each once.
@@ -48,12 +52,14 @@ enum Phase {
 
 struct Live {
     keys: FrameKeys,
-    receive: ReceiveHalf<OpenSlot>,
+    receive: ReceiveHalf<Slot>,
     transmit: TransmitHalf,
     /// Where the first frame is gathered, until it is whole.
     first: Vec<u8>,
     /// The remote's Hello, accepted and not told yet.
     hello: Option<Box<HelloText>>,
+    /// Set once the remote is admitted for good; until then no message is taken.
+    account: Option<Arc<Account>>,
     /// Nothing may follow our Disconnect.
     finished: bool,
 }
@@ -108,16 +114,25 @@ impl Connection {
         if self.peer.is_closing() {
             return true;
         }
-        match &self.phase {
+        match &mut self.phase {
             Phase::Dead => true,
             Phase::Authenticated(_) => false,
             Phase::Handshake(shaking) => shaking.wants_input(),
             Phase::Live(live) => {
-                live.hello.is_none()
-                    && (!live.receive.is_held()
-                        || live
-                            .receive
-                            .could_open(&mut filling(&mut self.inbox, tools, Untold)))
+                let held = live.receive.held();
+                let (None, Some(_)) = (&live.hello, held) else {
+                    return live.hello.is_none();
+                };
+                let Some(mut inboxes) = filling(&mut self.inbox, &live.account, tools, 0, Untold)
+                else {
+                    return false;
+                };
+                let wants = live.receive.could_go_on(&mut inboxes);
+                if live.receive.held() != held {
+                    let now = tools.host.clock.now();
+                    self.peer.on_receive(now, live.receive.take_received());
+                }
+                wants
             }
         }
     }
@@ -143,7 +158,11 @@ impl Connection {
         if self.peer.state() == State::AwaitingHello {
             return self.handle_first(now, bytes, tools);
         }
-        let mut inboxes = filling(&mut self.inbox, tools, observer);
+        let arrived = bytes.len();
+        let Some(mut inboxes) = filling(&mut self.inbox, &live.account, tools, arrived, observer)
+        else {
+            return 0;
+        };
         let mut consumed = 0;
         loop {
             let rest = bytes.get_mut(consumed..).unwrap_or_default();
@@ -152,7 +171,7 @@ impl Connection {
                     .handle(&live.keys, now, rest, self.peer.shared(), &mut inboxes);
             consumed += n;
             match status {
-                Status::NeedInput | Status::Held { .. } => {}
+                Status::NeedInput | Status::Held(_) => {}
                 Status::Base(message) => self.peer.handle_base(now, message),
                 Status::Violation(violation) => self.peer.handle_violation(now, violation),
                 Status::Refused { subprotocol } => {
@@ -164,7 +183,7 @@ impl Connection {
             if self.peer.is_closing() {
                 return bytes.len();
             }
-            if consumed >= bytes.len() || matches!(status, Status::Held { .. }) {
+            if consumed >= bytes.len() || matches!(status, Status::Held(_)) {
                 return consumed;
             }
         }
@@ -206,6 +225,26 @@ impl Connection {
             && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
     }
 
+    /// Begins to take messages, in memory of this account.
+    pub(super) fn set_account(&mut self, account: Arc<Account>) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.account = Some(account);
+        }
+    }
+
+    /// What to wait at for memory that other sessions hold, if that is what a message waits for.
+    pub(super) fn waits_for_memory(&self) -> Option<&Account> {
+        let waits = self.peer.held() == Some(Hold::Memory) && !self.peer.is_closing();
+        self.account().filter(|_| waits)
+    }
+
+    pub(super) fn account(&self) -> Option<&Account> {
+        match &self.phase {
+            Phase::Live(live) => live.account.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Nothing more arrives, or the transport broke.
     pub(super) fn handle_end(&mut self, now: Instant, error: TransportError) {
         self.peer.handle_end(now, error);
@@ -234,6 +273,7 @@ impl Connection {
             keys: secrets.keys,
             first: Vec::new(),
             hello: None,
+            account: None,
             finished: false,
         }));
         if let Err(reason) = admitted {
@@ -256,7 +296,18 @@ impl Connection {
     /// Does what is due. Work is bounded by one step of the handshake, which is at most one point multiplication.
     pub(super) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
         let authenticated = self.step_handshake(now, tools);
+        if self.peer.is_starved(now) && self.account().is_some_and(|account| !account.must_go(now))
+        {
+            self.peer.restart_memory_wait(now);
+        }
         self.peer.handle_timeout(now);
+        if self.peer.is_closing()
+            && let Phase::Live(live) = &mut self.phase
+            && let Some(mut inboxes) = filling(&mut self.inbox, &live.account, tools, 0, Untold)
+        {
+            // Others may wait for its memory.
+            live.receive.abort(&mut inboxes);
+        }
         self.seal_control(now, tools);
         if self.peer.is_closing() && !self.can_send() {
             // There is nothing to say a Disconnect with, so nothing to wait for.
@@ -282,10 +333,6 @@ impl Connection {
             (State::Closed, Some(reason)) if !self.was_closed => {
                 self.was_closed = true;
                 self.output.clear();
-                if let Phase::Live(live) = &mut self.phase {
-                    live.receive
-                        .abort(&mut filling(&mut self.inbox, tools, Untold));
-                }
                 Some(Event::Closed(reason))
             }
             _ => None,
@@ -399,19 +446,21 @@ fn seal(live: &mut Live, buffer: &mut Vec<u8>, start: usize, body: usize) -> usi
     length
 }
 
+/// The inbox to be filled, once there is memory for it.
 fn filling<'a, O: Observer>(
     inbox: &'a mut Inbox,
-    tools: &'a mut Tools,
+    account: &'a Option<Arc<Account>>,
+    tools: &'a Tools,
+    arrived: usize,
     observer: O,
-) -> Filling<'a, O> {
-    let Tools { host, pool, .. } = tools;
-    Filling {
+) -> Option<Filling<'a, O>> {
+    Some(Filling {
         inbox,
-        pool,
-        protocols: host.local().protocols,
-        memory: &host.memory,
+        account: account.as_ref()?,
+        protocols: tools.host.local().protocols,
+        arrived,
         observer,
-    }
+    })
 }
 
 /// Nobody is told.
@@ -419,5 +468,5 @@ pub(super) struct Untold;
 
 impl Observer for Untold {
     fn received(&self, _subprotocol: usize, _meta: &devp2p_core::inbox::Meta) {}
-    fn dropped(&self, _subprotocol: usize) {}
+    fn dropped(&self, _subprotocol: usize, _meta: &devp2p_core::inbox::Meta) {}
 }

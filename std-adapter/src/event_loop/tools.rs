@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::inbox::Pool;
 use super::lane::Lane;
 use crate::host::Host;
 
@@ -19,7 +18,6 @@ pub(super) struct Tools {
     /// Sealed bytes that may wait for the wire before writers are told to wait. An empty output takes any frame.
     pub(super) output_limit: usize,
     pub(super) read: Vec<u8>,
-    pub(super) pool: Pool,
     /// An output buffer, for the next session that has something to send.
     pub(super) spare: Option<Vec<u8>>,
     encoder: snap::raw::Encoder,
@@ -34,7 +32,6 @@ impl Tools {
             lane,
             output_limit,
             read: vec![0; READ_BUFFER],
-            pool: Pool::default(),
             spare: None,
             encoder: snap::raw::Encoder::new(),
             joined: Vec::new(),

@@ -92,9 +92,9 @@ impl Link {
             match pumped {
                 Pumped::Nothing => is_idle = true,
                 Pumped::Bytes => {}
-                Pumped::Held(subprotocol) => {
+                Pumped::Held => {
                     reader.into_iter().for_each(Waker::wake);
-                    driver.wait_for_room(subprotocol);
+                    driver.wait_for_room();
                     continue;
                 }
                 Pumped::Over => {

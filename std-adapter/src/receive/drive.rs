@@ -1,11 +1,12 @@
 //! Driving the receiving direction: the thread that waits for a message does it, or the [background](super::background).
 
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::inbox::Hold;
 use devp2p_core::rlpx::receive::Status;
 use devp2p_core::shared_capabilities::SharedCapabilities;
 use devp2p_core::time::PollAt;
@@ -14,10 +15,11 @@ use super::{Fill, Frames, SMALL_READ, Told};
 use crate::block::{block_on, block_until};
 use crate::busy_poll::BusyPoll;
 use crate::host::MAX_PROTOCOLS;
+use crate::inbox::Arrived;
 use crate::lead::SLICE;
 use crate::link::Link;
 use crate::peer::PeerHandle;
-use crate::queue::{Queue, Queued, Queues};
+use crate::queue::{Queue, Queues};
 use crate::time::to_core_duration;
 
 /// What reads the frames of an active session into its inboxes.
@@ -37,8 +39,8 @@ pub(super) enum Pumped {
     Bytes,
     /// None came in time.
     Nothing,
-    /// This subprotocol's inbox has no room for the next message.
-    Held(usize),
+    /// There is no room for what comes next.
+    Held,
     /// The session is closing, or the stream has ended.
     Over,
 }
@@ -46,13 +48,17 @@ pub(super) enum Pumped {
 impl Driver {
     pub(super) fn new(frames: Box<Frames>, peer: &PeerHandle) -> Self {
         let link = &frames.link;
+        let weak = Weak::clone(&link.this);
+        let evict = move || {
+            if let Some(link) = weak.upgrade() {
+                link.close(CloseReason::MemoryFull);
+            }
+        };
+        let account = link.host.memory.account(evict);
+        link.set_account(&account);
         Self {
             shared: link.with_peer(|peer| peer.shared().clone()),
-            inboxes: Queues::new(
-                link.queues(),
-                Arc::clone(&link.host.memory),
-                Told(peer.clone()),
-            ),
+            inboxes: Queues::new(link.queues(), account, Told(peer.clone())),
             frames,
         }
     }
@@ -111,7 +117,7 @@ impl Driver {
         let received = receive.take_received();
         link.change(|peer, now| {
             match status {
-                Status::NeedInput | Status::Held { .. } => {}
+                Status::NeedInput | Status::Held(_) => {}
                 Status::Base(message) => peer.handle_base(now, message),
                 Status::Violation(violation) => peer.handle_violation(now, violation),
                 Status::Refused { subprotocol } => {
@@ -122,26 +128,40 @@ impl Driver {
             peer.on_receive(now, received);
         });
         match status {
-            Status::Held { subprotocol } => Pumped::Held(subprotocol.into()),
+            Status::Held(_) => Pumped::Held,
             _ => Pumped::Bytes,
         }
     }
 
-    /// Waits until the inbox that holds back has room, or the session ends.
-    pub(super) fn wait_for_room(&mut self, subprotocol: usize) {
+    /// Waits until there is room in what holds back, or the session ends.
+    pub(super) fn wait_for_room(&mut self) {
         let link = Arc::clone(&self.frames.link);
+        let receive = &mut self.frames.receive;
         block_on(|cx| {
-            link.queue(subprotocol).wait_for_room(cx.waker());
-            link.host.memory.register(cx.waker());
-            let ends = link.close_reason().is_some() || !link.can_send();
-            match ends || self.frames.receive.could_open(&mut self.inboxes) {
-                true => {
-                    link.host.memory.unregister(cx.waker());
-                    Poll::Ready(())
+            loop {
+                let held = receive.held();
+                // The end of the session wakes those of every inbox.
+                let index = match held {
+                    Some(Hold::Inbox(subprotocol)) => subprotocol.into(),
+                    Some(Hold::Memory) => 0,
+                    None => return Poll::Ready(()),
+                };
+                link.queue(index).wait_for_room(cx.waker());
+                let ends = link.close_reason().is_some() || !link.can_send();
+                if ends || receive.could_go_on(&mut self.inboxes) {
+                    return Poll::Ready(());
                 }
-                false => Poll::Pending,
+                if receive.held() != held {
+                    let received = receive.take_received();
+                    link.change(|peer, now| peer.on_receive(now, received));
+                }
+                match receive.held() {
+                    Some(Hold::Memory) if !self.inboxes.account().wait(cx.waker()) => {}
+                    _ => return Poll::Pending,
+                }
             }
         });
+        self.inboxes.account().stop_waiting();
         if !link.can_send() {
             link.on_input_end(TransportError::Io);
         }
@@ -178,7 +198,7 @@ impl Link {
         subprotocol: usize,
         deadline: Option<Instant>,
         busy_poll: &mut BusyPoll,
-    ) -> Option<Result<Queued, CloseReason>> {
+    ) -> Option<Result<Arrived, CloseReason>> {
         let queue = self.queue(subprotocol);
         if let Poll::Ready(next) = queue.poll_next(None) {
             return Some(next);
@@ -273,7 +293,7 @@ impl Link {
 /// What one who read for itself ended with.
 enum Led {
     /// Its message, or why none comes. The half is left.
-    Next(Result<Queued, CloseReason>),
+    Next(Result<Arrived, CloseReason>),
     /// The half is left to another, whose message came.
     PassedOn,
     /// The half is the background thread's.

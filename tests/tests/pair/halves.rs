@@ -10,7 +10,7 @@ use devp2p_core::code::{LocalCode, WireCode};
 use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::{self, DisconnectReason};
 use devp2p_core::error::{CloseReason, TransportError};
-use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
+use devp2p_core::inbox::{Admit, FIRST_ROOM, Inboxes, Meta, Window};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Expected, Peer};
 use devp2p_core::rlp;
@@ -45,14 +45,18 @@ impl Inboxes for Growable {
         Admit::Open(Slot {
             subprotocol,
             length: length as usize,
-            bytes: Vec::new(),
+            bytes: vec![0; FIRST_ROOM.min(length as usize)],
             filled: 0,
         })
     }
 
-    fn with<R>(&mut self, slot: &mut Slot, room: usize, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
+    fn reserve(&mut self, slot: &mut Slot, room: usize) -> bool {
         let wanted = slot.length.min(slot.filled + room);
         slot.bytes.resize(wanted.max(slot.bytes.len()), 0);
+        true
+    }
+
+    fn with<R>(&mut self, slot: &mut Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
         let mut window = Window::new(&mut slot.bytes, slot.filled);
         let result = f(&mut window);
         slot.filled = window.len();

@@ -446,7 +446,7 @@ fn a_writer_that_is_told_to_wait_is_told_to_go_on() {
 #[test]
 fn the_memory_of_all_inboxes_is_one_limit_and_sessions_take_turns() {
     // Of one loop, so that who waits is woken by who gives back in the same loop and turn.
-    let host_of = host_with(1, vec![protocol("bulk", 1)], |b| b.memory_limit(100_000));
+    let host_of = host_with(1, vec![protocol("bulk", 1)], |b| b.memory_limit(200_000));
     let server = node_with(&host_of, Script::default(), |b| {
         b.listen("127.0.0.1:0").loops(1)
     });

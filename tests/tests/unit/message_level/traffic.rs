@@ -9,8 +9,8 @@ use devp2p_core::config::Config;
 use devp2p_core::control::Control;
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, WriteError};
+use devp2p_core::inbox::Hold;
 use devp2p_core::lifecycle::State;
-use devp2p_core::peer::Held;
 use devp2p_core::time::{Duration, PollAt};
 use devp2p_tests::random::Random;
 use devp2p_tests::wake::Counter;
@@ -57,7 +57,7 @@ fn a_message_that_is_held_back_is_passed_again_and_nothing_is_lost() {
     let protocols = two();
     let mut side = one_active(&protocols);
     assert_eq!(side.take(at(1), 16, &[1; 179]), Ok(()));
-    let held = Err(Held { subprotocol: 0 });
+    let held = Err(Hold::Inbox(0));
     assert_eq!(side.take(secs(2), 17, b"second"), held);
     assert_eq!(side.take(secs(14), 17, b"second"), held);
     assert_eq!(
