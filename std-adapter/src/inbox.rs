@@ -147,7 +147,7 @@ impl<O: Observer> Inboxes for Filling<'_, O> {
     }
 
     fn abort(&mut self, slot: Slot) {
-        drop(slot);
+        slot.abort();
     }
 
     fn dropped(&mut self, subprotocol: usize, meta: Meta) {

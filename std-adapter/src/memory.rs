@@ -1,7 +1,8 @@
 //! One limit on the bytes of all inboxes of a node: a guaranteed share for each session, and a pool for what goes beyond it.
 //!
 //! A session that wants little always gets it: its share is kept for it, whatever others hold. Beyond its share it draws from
-//! the pool, and waits while that is empty. If the pool stays empty, the session that holds most is ended.
+//! the pool, and waits while that is empty: bytes that come free are granted to those that want least. If the pool stays empty,
+//! the session that holds most is ended.
 
 mod account;
 mod waiters;
@@ -118,7 +119,7 @@ impl MemoryCap {
         debug_assert!(before + bytes <= self.limit, "released twice");
     }
 
-    /// Wakes sessions that wait, those that want least first, as far as the pool has what they want.
+    /// Grants sessions that wait what they want, as far as the pool has it, and wakes them.
     fn wake_waiters(&self) {
         if self.has_waiters.load(SeqCst) {
             self.change(|_| ());
@@ -130,7 +131,7 @@ impl MemoryCap {
         let mut wakers: Vec<Waker> = Vec::new();
         let mut state = self.lock();
         let result = f(&mut state);
-        while let Some(waker) = state.next_wake(self.free.load(SeqCst)) {
+        while let Some(waker) = state.next_wake(|bytes| self.take(bytes)) {
             wakers.push(waker);
         }
         self.has_waiters.store(state.has_waiters(), SeqCst);

@@ -199,7 +199,7 @@ impl<O: Observer> Inboxes for Queues<O> {
     }
 
     fn abort(&mut self, slot: Slot) {
-        drop(slot);
+        slot.abort();
     }
 
     fn dropped(&mut self, subprotocol: usize, meta: Meta) {

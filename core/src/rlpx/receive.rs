@@ -357,14 +357,14 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             self.end_body();
             return (0, None);
         }
+        // What is decrypted cannot be taken back: no more is than there is room for.
+        if !self.reserve(BLOCK, inboxes) {
+            return (0, self.hold(Hold::Memory));
+        }
         if self.stashed == 0 && bytes.len() >= BLOCK {
             let mut whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
-            // As much as there is room for: what is decrypted cannot be taken back.
-            while !self.reserve(whole, inboxes) {
+            while whole > BLOCK && !self.reserve(whole, inboxes) {
                 whole = whole / 2 / BLOCK * BLOCK;
-                if whole == 0 {
-                    return (0, self.hold(Hold::Memory));
-                }
             }
             let Some(chunk) = bytes.get_mut(..whole) else {
                 return (0, None);
@@ -380,9 +380,6 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             consumed += self.fill_stash(BLOCK, bytes);
             if self.stashed < BLOCK {
                 return (consumed, Some(Status::NeedInput));
-            }
-            if !self.reserve(BLOCK, inboxes) {
-                return (consumed, self.hold(Hold::Memory));
             }
             self.open_stashed_block(keys);
             self.take_first_block(0, inboxes);

@@ -109,7 +109,7 @@ impl Connection {
 
     // ---- What comes in ----
 
-    /// Whether bytes would be consumed now.
+    /// Whether bytes would be consumed now. Goes on with a message that waited, if there is room for it.
     pub(super) fn wants_input(&mut self, tools: &mut Tools) -> bool {
         if self.peer.is_closing() {
             return true;
@@ -119,26 +119,22 @@ impl Connection {
             Phase::Authenticated(_) => false,
             Phase::Handshake(shaking) => shaking.wants_input(),
             Phase::Live(live) => {
-                let held = live.receive.held();
-                let (None, Some(_)) = (&live.hello, held) else {
-                    return live.hello.is_none();
-                };
-                let Some(mut inboxes) = filling(&mut self.inbox, &live.account, tools, 0, Untold)
-                else {
-                    return false;
-                };
-                let wants = live.receive.could_go_on(&mut inboxes);
-                if live.receive.held() != held {
-                    let now = tools.host.clock.now();
+                if live.receive.is_held()
+                    && let Some(mut inboxes) =
+                        filling(&mut self.inbox, &live.account, tools, 0, Untold)
+                {
+                    // Without bytes it can only begin or go on with its message, not end it.
+                    let (now, shared) = (tools.host.clock.now(), self.peer.shared());
+                    live.receive
+                        .handle(&live.keys, now, &mut [], shared, &mut inboxes);
                     self.peer.on_receive(now, live.receive.take_received());
                 }
-                wants
+                live.hello.is_none() && !live.receive.is_held()
             }
         }
     }
 
-    /// Takes bytes, decrypting them in place; returns how many were consumed. Pass none to have a message opened that
-    /// waited for room.
+    /// Takes bytes, decrypting them in place; returns how many were consumed.
     pub(super) fn handle_input(
         &mut self,
         now: Instant,
@@ -217,12 +213,6 @@ impl Connection {
         live.first = Vec::new();
         self.peer.on_receive(now, live.receive.take_received());
         n
-    }
-
-    /// Whether a message waits for room in its inbox.
-    pub(super) fn is_held(&self) -> bool {
-        !self.peer.is_closing()
-            && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
     }
 
     /// Begins to take messages, in memory of this account.

@@ -189,8 +189,6 @@ impl Entry {
                 if !bytes.is_empty() {
                     self.unread = bytes;
                 }
-            } else if self.open.connection.is_held() {
-                self.take(&mut [], tools, common);
             } else if !self.open.readable {
                 break;
             } else if reads == 0 {
@@ -234,9 +232,8 @@ impl Entry {
         }
         again |= self.open.connection.inbox.has_next() && self.handler.is_some();
         // The last steps may have made room for what was read already, or is there to be read: the poller tells of it once.
-        let connection = &mut self.open.connection;
-        let waits = self.open.readable || !self.unread.is_empty() || connection.is_held();
-        again |= waits && connection.wants_input(tools);
+        let wants_input = self.open.connection.wants_input(tools);
+        again |= wants_input && (self.open.readable || !self.unread.is_empty());
         match self
             .open
             .connection

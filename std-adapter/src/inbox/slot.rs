@@ -13,6 +13,10 @@ pub(crate) const MESSAGE_COST: usize = 64;
 /// By how much a buffer grows once it is used up: trades copies against memory that a peer which stops mid-message wastes.
 const GROWTH: usize = 2;
 
+/// The most bytes that a message which finds no memory waits for at a time: in smaller steps, many that have no end in sight
+/// would share what comes free.
+const MOST_WANTED: usize = 1024 * 1024;
+
 /// The limits of one inbox, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -119,6 +123,7 @@ impl Slot {
             .min(self.length);
         let sizes = [ample, least];
         let Some(size) = sizes.into_iter().find(|size| self.memory.grow(size - have)) else {
+            self.memory.want((self.length - have).min(MOST_WANTED));
             return false;
         };
         self.bytes.reserve_exact(size - have);
@@ -134,8 +139,14 @@ impl Slot {
         result
     }
 
+    /// Nothing of it is wanted any more.
+    pub(crate) fn abort(self) {
+        self.memory.account().return_grant();
+    }
+
     /// The message is whole.
     pub(crate) fn commit(self, meta: Meta) -> Arrived {
+        self.memory.account().return_grant();
         debug_assert!(self.oversize || self.filled == meta.length as usize);
         let mut bytes = self.bytes;
         bytes.truncate(self.filled);

@@ -15,10 +15,10 @@ pub(super) struct Ledger {
     pub(super) share: usize,
     /// Bytes held, of the share first.
     pub(super) held: AtomicUsize,
-    /// The last bytes that were refused.
+    /// The bytes that it waits for, if it waits: those that were refused last, or more.
     wanted: AtomicUsize,
-    /// It was woken and has not taken what it was woken for.
-    pub(super) woken: AtomicBool,
+    /// Bytes of the pool that are kept for it since it was woken.
+    pub(super) granted: AtomicUsize,
     /// It was told to go.
     pub(super) evicted: AtomicBool,
     evict: Box<dyn Fn() + Send + Sync>,
@@ -30,7 +30,7 @@ impl Ledger {
             share,
             held: AtomicUsize::new(0),
             wanted: AtomicUsize::new(0),
-            woken: AtomicBool::new(false),
+            granted: AtomicUsize::new(0),
             evicted: AtomicBool::new(false),
             evict,
         }
@@ -60,8 +60,8 @@ impl fmt::Debug for Ledger {
 /// One session's part of a [`MemoryCap`].
 ///
 /// To wait for room without missing it: after a [`Reservation`] was refused bytes, [`wait`](Self::wait); if that says that
-/// there may be room, try again at once. A session that is woken is expected to try again soon; until it has, what it was woken
-/// for is not offered to others.
+/// there may be room, try again at once. A session that is woken was granted what it waits for, so that no other can take it;
+/// what it does not use of that it [gives back](Self::return_grant).
 #[derive(Debug)]
 pub struct Account {
     cap: Arc<MemoryCap>,
@@ -97,33 +97,44 @@ impl Account {
         }
     }
 
-    /// Has `waker` woken, once, when this session can have the bytes that it was last refused, or gave bytes back itself.
-    /// False if it can have them now: then nothing is registered.
+    /// Has `waker` woken, once, when this session was granted what it wants, or gave bytes back itself. False if it can have
+    /// them now: then nothing is registered.
     pub fn wait(&self, waker: &Waker) -> bool {
-        let wanted = self.ledger.wanted.load(SeqCst);
-        let cap = &self.cap;
+        let (cap, ledger) = (&self.cap, &self.ledger);
+        let wanted = ledger.wanted.load(SeqCst);
         cap.change(|state| {
-            state.wait(self.id, self.ledger.missing(wanted), waker.clone());
+            cap.give(ledger.granted.swap(0, SeqCst));
+            state.wait(self.id, ledger.missing(wanted), waker.clone());
             cap.has_waiters.store(true, SeqCst);
             // Others may have released since the refusal, before they could see that this one waits; this session too.
-            let waits = self.ledger.missing(wanted) > cap.free.load(SeqCst);
+            let waits = ledger.missing(wanted) > cap.free.load(SeqCst);
             if !waits {
-                state.forget(self.id);
+                state.leave(self.id);
             }
             waits
         })
     }
 
-    /// Waits no more, and leaves to others what it was woken for.
+    /// Waits no more.
     pub fn stop_waiting(&self) {
-        self.cap.change(|state| state.forget(self.id));
+        self.cap.change(|state| state.leave(self.id));
+    }
+
+    /// Leaves to others what this session was granted and has not used.
+    pub fn return_grant(&self) {
+        if self.ledger.granted.load(SeqCst) > 0 {
+            self.cap.give(self.ledger.granted.swap(0, SeqCst));
+            self.cap.wake_waiters();
+        }
     }
 
     /// This session has waited for long enough: the one that holds most goes. True if that is this one; another is told so,
     /// unless one just was, and this one waits on.
     #[must_use]
     pub fn must_go(&self, now: Instant) -> bool {
-        if self.ledger.missing(self.ledger.wanted.load(SeqCst)) <= self.cap.free.load(SeqCst) {
+        let missing = self.ledger.missing(self.ledger.wanted.load(SeqCst));
+        let granted = self.ledger.granted.load(SeqCst);
+        if missing <= granted.max(self.cap.free.load(SeqCst)) {
             return false;
         }
         let Some((most, is_own)) = self.cap.lock().evict(now, self.id) else {
@@ -137,20 +148,14 @@ impl Account {
 
     /// Takes `bytes` if they fit.
     fn reserve(&self, bytes: usize) -> bool {
-        let Ledger {
-            held,
-            wanted,
-            woken,
-            ..
-        } = &*self.ledger;
+        let Ledger { held, wanted, .. } = &*self.ledger;
         let mut before = held.load(SeqCst);
         loop {
-            let after = before.checked_add(bytes);
-            let of_pool = after.map(|after| self.ledger.of_pool(before, after));
-            let (Some(after), Some(of_pool)) = (after, of_pool) else {
+            let Some(after) = before.checked_add(bytes) else {
                 return false;
             };
-            if of_pool > 0 && !self.cap.take(of_pool) {
+            let of_pool = self.ledger.of_pool(before, after);
+            if of_pool > 0 && !self.draw(of_pool) {
                 wanted.store(bytes, SeqCst);
                 return false;
             }
@@ -164,10 +169,20 @@ impl Account {
             }
         }
         self.cap.used.fetch_add(bytes, SeqCst);
-        if woken.load(SeqCst) {
-            self.stop_waiting();
-        }
         true
+    }
+
+    /// Takes `bytes` of the pool: those that were granted first.
+    fn draw(&self, bytes: usize) -> bool {
+        let granted = &self.ledger.granted;
+        let rest = |granted: usize| Some(granted.saturating_sub(bytes));
+        let before = granted.fetch_update(SeqCst, SeqCst, rest);
+        let of_grant = before.unwrap_or(0).min(bytes);
+        let drawn = self.cap.take(bytes - of_grant);
+        if !drawn {
+            granted.fetch_add(of_grant, SeqCst);
+        }
+        drawn
     }
 
     /// Gives `bytes` back, which are held.
@@ -181,7 +196,8 @@ impl Account {
         debug_assert!(before >= bytes && used >= bytes, "released twice");
         cap.give(self.ledger.of_pool(before - bytes, before));
         if cap.has_waiters.load(SeqCst) {
-            let own = cap.change(|state| state.on_released(self.id));
+            // If it waits itself, it may want less of the pool now.
+            let own = cap.change(|state| state.leave(self.id));
             own.into_iter().for_each(Waker::wake);
         }
     }
@@ -189,6 +205,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.cap.give(self.ledger.granted.swap(0, SeqCst));
         self.cap.change(|state| state.remove(self.id));
     }
 }
@@ -215,6 +232,16 @@ impl Reservation {
             self.bytes += more;
         }
         taken
+    }
+
+    /// After a refusal: waits for so many bytes instead of those that were refused.
+    pub fn want(&self, bytes: usize) {
+        self.account.ledger.wanted.store(bytes, SeqCst);
+    }
+
+    /// The account that the bytes belong to.
+    pub const fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Gives back up to `less` bytes.

@@ -23,39 +23,39 @@ pub(super) struct State {
     pub(super) guaranteed: usize,
     accounts: HashMap<u64, Entry>,
     last_id: u64,
-    /// Who waits, by the bytes that it wants of the pool, and its account.
-    waiting: BTreeMap<(usize, u64), Waker>,
-    /// Bytes that were free for sessions which were woken and have not tried again.
-    promised: usize,
+    /// Who waits, in the order in which they are served.
+    waiting: BTreeMap<Place, Waker>,
     evicted_at: Option<Instant>,
+}
+
+/// A place among those who wait: who wants least of the pool comes first, of equals who holds least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    wanted: usize,
+    held: usize,
+    id: u64,
 }
 
 /// One account.
 #[derive(Debug)]
 struct Entry {
     ledger: Arc<Ledger>,
-    /// Bytes of the pool that it waits for.
-    wants: Option<usize>,
-    /// Bytes of the pool that it was woken for.
-    promised: usize,
+    /// Where it waits, if it does.
+    place: Option<Place>,
 }
 
 impl State {
     /// Adds an account; its number.
     pub(super) fn add(&mut self, ledger: Arc<Ledger>) -> u64 {
         self.last_id += 1;
-        let entry = Entry {
-            ledger,
-            wants: None,
-            promised: 0,
-        };
-        self.accounts.insert(self.last_id, entry);
+        let place = None;
+        self.accounts.insert(self.last_id, Entry { ledger, place });
         self.last_id
     }
 
     /// The account is closed; it holds nothing.
     pub(super) fn remove(&mut self, id: u64) {
-        self.forget(id);
+        self.leave(id);
         if let Some(entry) = self.accounts.remove(&id)
             && entry.ledger.share > 0
         {
@@ -69,45 +69,30 @@ impl State {
 
     /// This account waits for `wanted` bytes of the pool, and for nothing else.
     pub(super) fn wait(&mut self, id: u64, wanted: usize, waker: Waker) {
-        self.forget(id);
+        self.leave(id);
         if let Some(entry) = self.accounts.get_mut(&id) {
-            entry.wants = Some(wanted);
-            self.waiting.insert((wanted, id), waker);
+            let held = entry.ledger.held.load(SeqCst);
+            let place = Place { wanted, held, id };
+            entry.place = Some(place);
+            self.waiting.insert(place, waker);
         }
     }
 
-    /// This account waits no more, and what was promised to it is for others.
-    pub(super) fn forget(&mut self, id: u64) {
-        let Some(entry) = self.accounts.get_mut(&id) else {
-            return;
-        };
-        if let Some(wanted) = entry.wants.take() {
-            self.waiting.remove(&(wanted, id));
-        }
-        self.promised -= std::mem::take(&mut entry.promised);
-        entry.ledger.woken.store(false, SeqCst);
+    /// This account waits no more: the waker that it had left.
+    pub(super) fn leave(&mut self, id: u64) -> Option<Waker> {
+        let place = self.accounts.get_mut(&id)?.place.take()?;
+        self.waiting.remove(&place)
     }
 
-    /// This account gave bytes back: if it waits itself, it may want less now.
-    pub(super) fn on_released(&mut self, id: u64) -> Option<Waker> {
-        let entry = self.accounts.get_mut(&id)?;
-        let wanted = entry.wants.take()?;
-        self.waiting.remove(&(wanted, id))
-    }
-
-    /// Whom to wake next, if so many bytes of the pool are free.
-    pub(super) fn next_wake(&mut self, free: usize) -> Option<Waker> {
-        let (&(wanted, id), _) = self.waiting.first_key_value()?;
-        if wanted > free.saturating_sub(self.promised) {
+    /// Whom to wake next, once `take` took for it what it wants of the pool.
+    pub(super) fn next_wake(&mut self, take: impl FnOnce(usize) -> bool) -> Option<Waker> {
+        let (&Place { wanted, id, .. }, _) = self.waiting.first_key_value()?;
+        if !take(wanted) {
             return None;
         }
-        let waker = self.waiting.remove(&(wanted, id));
-        if let Some(entry) = self.accounts.get_mut(&id) {
-            (entry.wants, entry.promised) = (None, wanted);
-            self.promised += wanted;
-            entry.ledger.woken.store(true, SeqCst);
-        }
-        waker
+        let entry = self.accounts.get(&id)?;
+        entry.ledger.granted.fetch_add(wanted, SeqCst);
+        self.leave(id)
     }
 
     /// The account that holds most and was not told to go, and whether it is `id`; `None` if there is no use in another one

@@ -136,26 +136,26 @@ impl Driver {
     /// Waits until there is room in what holds back, or the session ends.
     pub(super) fn wait_for_room(&mut self) {
         let link = Arc::clone(&self.frames.link);
-        let receive = &mut self.frames.receive;
+        let Frames { receive, keys, .. } = &mut *self.frames;
         block_on(|cx| {
             loop {
-                let held = receive.held();
                 // The end of the session wakes those of every inbox.
-                let index = match held {
+                let index = match receive.held() {
                     Some(Hold::Inbox(subprotocol)) => subprotocol.into(),
                     Some(Hold::Memory) => 0,
                     None => return Poll::Ready(()),
                 };
                 link.queue(index).wait_for_room(cx.waker());
-                let ends = link.close_reason().is_some() || !link.can_send();
-                if ends || receive.could_go_on(&mut self.inboxes) {
+                if link.close_reason().is_some() || !link.can_send() {
                     return Poll::Ready(());
                 }
-                if receive.held() != held {
-                    let received = receive.take_received();
-                    link.change(|peer, now| peer.on_receive(now, received));
-                }
+                // Without bytes it can only begin or go on with its message, not end it.
+                let inboxes = &mut self.inboxes;
+                receive.handle(keys, link.now(), &mut [], &self.shared, inboxes);
+                let received = receive.take_received();
+                link.change(|peer, now| peer.on_receive(now, received));
                 match receive.held() {
+                    None => return Poll::Ready(()),
                     Some(Hold::Memory) if !self.inboxes.account().wait(cx.waker()) => {}
                     _ => return Poll::Pending,
                 }

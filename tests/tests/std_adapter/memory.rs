@@ -123,7 +123,7 @@ fn a_release_wakes_those_for_whom_there_is_room() {
     assert_eq!(
         wakes(),
         [0, 1, 1],
-        "what the first was woken for is not promised twice"
+        "what the first was granted is not granted twice"
     );
     held.shrink(21);
     assert_eq!(wakes(), [1, 1, 1]);
@@ -167,7 +167,7 @@ fn a_release_of_everything_wakes_n_sessions_in_n_steps() {
 #[test]
 fn what_a_woken_session_does_not_take_is_offered_to_the_next() {
     type End = fn(Arc<Account>);
-    let ends: [End; 2] = [|account| account.stop_waiting(), drop];
+    let ends: [End; 2] = [|account| account.return_grant(), drop];
     for end in ends {
         let cap = cap(100, 1);
         let holder = account(&cap);
@@ -185,6 +185,31 @@ fn what_a_woken_session_does_not_take_is_offered_to_the_next() {
         end(first.0);
         assert_eq!(second.1.wakes(), 1);
     }
+}
+
+#[test]
+fn what_a_session_was_granted_is_taken_by_no_other() {
+    let cap = cap(200, 1);
+    let holder = account(&cap);
+    let mut held = holder.reservation();
+    assert!(held.grow(200));
+    let waiting = account(&cap);
+    let mut memory = waiting.reservation();
+    assert!(!memory.grow(30));
+    memory.want(50);
+    assert!(waiting.wait(Waker::noop()));
+    let other = account(&cap);
+    let mut others = other.reservation();
+    held.shrink(40);
+    assert!(!others.grow(41));
+    assert!(
+        others.grow(10),
+        "less than is waited for is there for anyone"
+    );
+    held.shrink(20);
+    assert!(!others.grow(1));
+    assert!(memory.grow(30) && memory.grow(20));
+    assert_eq!((waiting.held(), cap.used()), (50, 200));
 }
 
 #[test]
@@ -347,6 +372,7 @@ proptest! {
                     let before = session.memory.bytes();
                     let needed = of_pool(session, before + bytes) - of_pool(session, before);
                     prop_assert_eq!(session.memory.grow(bytes), needed <= free);
+                    session.account.stop_waiting();
                     session.wanted = (needed > free).then_some(bytes);
                     if needed > free {
                         prop_assert!(session.account.wait(&session.waker));
@@ -366,8 +392,9 @@ proptest! {
                         prop_assert!(session.memory.grow(wanted));
                         session.wanted = None;
                     }
-                } else {
-                    session.account.stop_waiting();
+                }
+                if session.wanted.is_none() {
+                    session.account.return_grant();
                 }
             }
             let held: usize = live.values().map(|s| s.memory.bytes()).sum();
