@@ -35,7 +35,9 @@ struct Slot {
 /// Inboxes without a size, whose slots grow as bytes come, of memory that is sometimes not there.
 struct Growable {
     queues: [VecDeque<(Meta, Vec<u8>)>; 2],
-    memory: Random,
+    random: Random,
+    /// How many times more there is none.
+    dry: usize,
     /// Messages that were refused before they began, and within.
     refused: [u32; 2],
 }
@@ -44,9 +46,19 @@ impl Growable {
     fn new() -> Self {
         Self {
             queues: Default::default(),
-            memory: Random::new(5),
+            random: Random::new(5),
+            dry: 0,
             refused: [0; 2],
         }
+    }
+
+    /// Whether there is no memory now.
+    fn is_dry(&mut self) -> bool {
+        if self.dry == 0 && self.random.one_in(4) {
+            self.dry = self.random.index(20);
+        }
+        self.dry = self.dry.saturating_sub(1);
+        self.dry > 0
     }
 }
 
@@ -54,7 +66,7 @@ impl Inboxes for Growable {
     type Slot = Slot;
 
     fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Slot> {
-        if self.memory.one_in(3) {
+        if self.is_dry() {
             self.refused[0] += 1;
             return Admit::Wait;
         }
@@ -68,7 +80,7 @@ impl Inboxes for Growable {
 
     fn reserve(&mut self, slot: &mut Slot, room: usize) -> bool {
         let wanted = slot.length.min(slot.filled + room);
-        if wanted > slot.bytes.len() && self.memory.one_in(3) {
+        if wanted > slot.bytes.len() && self.is_dry() {
             self.refused[1] += 1;
             return false;
         }
@@ -177,8 +189,10 @@ fn receive(
                 }
             } else {
                 let table = shared.peer().shared().clone();
-                let (n, status) =
-                    half.handle(&shared.keys, NOW, &mut bytes[at..], &table, &mut inboxes);
+                // In pieces, so that memory is missing in all places.
+                let end = bytes.len().min(at + inboxes.random.index(5_000));
+                let piece = &mut bytes[at..end];
+                let (n, status) = half.handle(&shared.keys, NOW, piece, &table, &mut inboxes);
                 at += n;
                 shared.change(|peer| match status {
                     Status::NeedInput | Status::Held(Hold::Memory) => {}
