@@ -349,12 +349,12 @@ impl<const N: usize> Inboxes for Arena<'_, N> {
         }
     }
 
-    fn with<R>(
-        &mut self,
-        slot: &mut Slot,
-        _room: usize,
-        f: impl FnOnce(&mut Window<'_>) -> R,
-    ) -> R {
+    /// The whole length was reserved when the slot was opened.
+    fn reserve(&mut self, _slot: &mut Slot, _room: usize) -> bool {
+        true
+    }
+
+    fn with<R>(&mut self, slot: &mut Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
         let from = self
             .inboxes
             .get(slot.subprotocol)

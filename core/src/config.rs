@@ -35,7 +35,8 @@ pub struct Config {
     pub message_timeout: Duration,
     /// From sealing bytes until the wire took them. Default: 20 s.
     pub write_timeout: Duration,
-    /// How long a full inbox may hold back the transport. Default: 15 s.
+    /// How long a full inbox may hold back the transport, without the time in which the wire does not take our bytes; and how
+    /// long one wait for memory shared by sessions may, before the session that holds most goes. Default: 15 s.
     pub hold_back_limit: Duration,
     /// Closing, from the cause to the end. Default: 2 s.
     pub closing_timeout: Duration,

@@ -42,6 +42,8 @@ pub enum CloseReason {
         /// Index of the subprotocol in the registered list.
         subprotocol: u8,
     },
+    /// The memory that all sessions of this node share stayed full, and of those that hold it this session held most.
+    MemoryFull,
     /// Handshake and Hello together took longer than their deadline.
     HandshakeTimeout,
     /// The remote's base protocol version is below the lowest that is spoken here.
@@ -76,6 +78,7 @@ impl CloseReason {
             Self::Violation(_) => R::PROTOCOL_ERROR,
             Self::PingTimeout | Self::ReadTimeout | Self::HandshakeTimeout => R::READ_TIMEOUT,
             Self::Stalled { .. } => R::SUBPROTOCOL_ERROR,
+            Self::MemoryFull => R::TOO_MANY_PEERS,
             Self::IncompatibleVersion => R::INCOMPATIBLE_VERSION,
             Self::UselessPeer => R::USELESS_PEER,
             Self::InvalidIdentity => R::INVALID_IDENTITY,
@@ -114,6 +117,7 @@ impl fmt::Display for CloseReason {
             Self::Stalled { subprotocol } => {
                 write!(f, "the inbox of subprotocol {subprotocol} stayed full")
             }
+            Self::MemoryFull => f.write_str("the memory for messages of all sessions stayed full"),
             Self::HandshakeTimeout => f.write_str("handshake and Hello did not complete in time"),
             Self::IncompatibleVersion => {
                 f.write_str("the remote's base protocol version is not spoken here")

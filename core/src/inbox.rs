@@ -183,13 +183,29 @@ pub enum Admit<S> {
     Open(S),
     /// The message can never fit: skip its payload, then commit this slot, which reports it in order as oversize.
     Oversize(S),
-    /// No room now: stop taking bytes, ask again later.
+    /// The inbox has no room now: stop taking bytes, ask again later.
     Hold,
+    /// The memory that this session shares with others has no room now: stop taking bytes, ask again later.
+    Wait,
     /// No room, and the subprotocol prefers to lose the message: skip it, then call [`Inboxes::dropped`].
     Drop,
     /// No room, and the subprotocol prefers to end the session.
     Refuse,
 }
+
+/// Why a receiver takes no bytes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Hold {
+    /// The inbox of this subprotocol, by its index in the registered list, is full.
+    Inbox(u8),
+    /// The memory that this session shares with others is.
+    Memory,
+}
+
+/// Bytes of room that a slot has from the beginning, or its whole length if that is less: what the first block of a frame can
+/// become.
+pub const FIRST_ROOM: usize = 512;
 
 /// What is known of a message besides its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,17 +228,16 @@ pub trait Inboxes {
     /// An open slot.
     type Slot;
 
-    /// Asks for a slot for a message of `length` uncompressed bytes. A length is the peer's word: storage that grows must
-    /// not take room for it before the bytes arrive.
+    /// Asks for a slot for a message of `length` uncompressed bytes, with room for the first [`FIRST_ROOM`] of them. A length
+    /// is the peer's word: storage that grows must not take more for it before the bytes arrive.
     fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Self::Slot>;
 
-    /// Lends the slot's window with at least `room` bytes of room, or all that is left up to the opened length.
-    fn with<R>(
-        &mut self,
-        slot: &mut Self::Slot,
-        room: usize,
-        f: impl FnOnce(&mut Window<'_>) -> R,
-    ) -> R;
+    /// Makes sure that the slot has at least `room` bytes of room, or all that is left up to the opened length. False if the
+    /// memory for that is not there now: it may be there for less, or later.
+    fn reserve(&mut self, slot: &mut Self::Slot, room: usize) -> bool;
+
+    /// Lends the slot's window, with as much room as was [reserved](Self::reserve).
+    fn with<R>(&mut self, slot: &mut Self::Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R;
 
     /// Makes the message visible to its reader.
     fn commit(&mut self, slot: Self::Slot, meta: Meta);

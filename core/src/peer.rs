@@ -10,7 +10,7 @@ use crate::disconnect::{self, DisconnectReason};
 use crate::error::{CloseReason, TransportError, Violation};
 use crate::fmt::{debug, trace};
 use crate::hello::{Fields, MAX_HELLO_LENGTH, NodeId};
-use crate::inbox::{Admit, Inboxes, Meta};
+use crate::inbox::{Admit, Hold, Inboxes, Meta};
 use crate::lifecycle::{Lifecycle, State};
 use crate::ping::PingScheduler;
 use crate::router::{Route, route};
@@ -42,14 +42,6 @@ pub enum BaseMessage {
     Pong,
     /// Disconnect; the reason is absent if it could not be read.
     Disconnect(Option<DisconnectReason>),
-}
-
-/// The message could not be taken now: keep it and pass it again when its inbox was read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Held {
-    /// Index of the subprotocol whose inbox is full.
-    pub subprotocol: u8,
 }
 
 /// One session at message level, for up to `N` registered protocols.
@@ -224,7 +216,7 @@ impl<const N: usize> Peer<N> {
     /// Takes one whole, verified message: routes it, and copies a subprotocol's into its inbox.
     ///
     /// # Errors
-    /// [`Held`] if the inbox is full: pass the same message again later.
+    /// [`Hold`] if there is no room for it now: pass the same message again later.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn handle_message<I: Inboxes>(
         &mut self,
@@ -233,7 +225,7 @@ impl<const N: usize> Peer<N> {
         code: u64,
         payload: &[u8],
         inboxes: &mut I,
-    ) -> Result<(), Held> {
+    ) -> Result<(), Hold> {
         if self.is_closing() {
             return Ok(());
         }
@@ -276,42 +268,38 @@ impl<const N: usize> Peer<N> {
                 };
                 let slot = match inboxes.open(subprotocol, length) {
                     Admit::Open(mut slot) => {
-                        let mut from = payload;
-                        while !from.is_empty() {
-                            let taken =
-                                inboxes.with(&mut slot, from.len(), |window| window.push(from));
-                            from = from.get(taken..).unwrap_or_default();
-                            if taken == 0 {
-                                break;
-                            }
+                        if inboxes.reserve(&mut slot, payload.len()) {
+                            inboxes.with(&mut slot, |window| window.push(payload));
+                            Ok(Some(slot))
+                        } else {
+                            inboxes.abort(slot);
+                            Err(Hold::Memory)
                         }
-                        Some(slot)
                     }
-                    Admit::Oversize(slot) => Some(slot),
+                    Admit::Oversize(slot) => Ok(Some(slot)),
                     Admit::Drop => {
                         inboxes.dropped(subprotocol, meta);
-                        None
+                        Ok(None)
                     }
                     Admit::Refuse => {
                         let subprotocol = subprotocol as u8;
                         self.close(now, CloseReason::Stalled { subprotocol });
-                        None
+                        Ok(None)
                     }
-                    Admit::Hold => {
-                        let held = Held {
-                            subprotocol: subprotocol as u8,
-                        };
+                    Admit::Hold => Err(Hold::Inbox(subprotocol as u8)),
+                    Admit::Wait => Err(Hold::Memory),
+                };
+                match slot {
+                    Ok(Some(slot)) => inboxes.commit(slot, meta),
+                    Ok(None) => {}
+                    Err(held) => {
                         received = Received {
                             messages: 0,
                             partial: true,
-                            held: Some(held.subprotocol),
+                            held: Some(held),
                         };
                         result = Err(held);
-                        None
                     }
-                };
-                if let Some(slot) = slot {
-                    inboxes.commit(slot, meta);
                 }
             }
         }

@@ -1,7 +1,9 @@
-//! The watches over one direction each: a message must arrive whole in time, an inbox may hold back only so long, and the
-//! wire must take our bytes in time.
+//! The watches over one direction each: a message must arrive whole in time, an inbox or memory may hold back only so long,
+//! and the wire must take our bytes in time.
 
+use crate::config::Config;
 use crate::fmt::debug;
+use crate::inbox::Hold;
 use crate::time::{Duration, Instant};
 
 /// What one call to a receiver did.
@@ -12,19 +14,19 @@ pub struct Received {
     pub messages: u32,
     /// Whether a part of a further message has arrived.
     pub partial: bool,
-    /// The subprotocol whose inbox holds back, if one does.
-    pub held: Option<u8>,
+    /// What holds back, if something does.
+    pub held: Option<Hold>,
 }
 
-/// Watches the receiving direction: the message in progress and the inbox that holds back.
+/// Watches the receiving direction: the message in progress and what holds back.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ReceiveWatch {
     /// Whether a message is in progress, and when it began; moved later by the time that we ourselves held back.
     busy: bool,
     began: Instant,
-    /// Which inbox holds back, and since when.
-    held: Option<u8>,
+    /// What holds back, and since when.
+    held: Option<Hold>,
     since: Instant,
 }
 
@@ -33,8 +35,8 @@ pub struct ReceiveWatch {
 pub enum Late {
     /// The message in progress is not whole in time.
     Message,
-    /// The inbox of this subprotocol held back for too long.
-    Inbox(u8),
+    /// This held back for too long.
+    Held(Hold),
 }
 
 impl ReceiveWatch {
@@ -56,7 +58,7 @@ impl ReceiveWatch {
             self.busy = false;
         }
         // A message that found room ends the wait of the one before it: a slow reader is not a stalled one.
-        if received.messages > 0 || received.held.is_none() {
+        if received.messages > 0 || received.held != self.held {
             if self.held.is_some() {
                 self.began = self.began.saturating_add(now.saturating_since(self.since));
             }
@@ -70,7 +72,10 @@ impl ReceiveWatch {
         }
         if was_held != self.held {
             match self.held {
-                Some(subprotocol) => debug!("holding back: inbox {} is full", subprotocol),
+                Some(Hold::Inbox(subprotocol)) => {
+                    debug!("holding back: inbox {} is full", subprotocol);
+                }
+                Some(Hold::Memory) => debug!("holding back: no memory for a message"),
                 None => debug!("no longer holding back"),
             }
         }
@@ -83,31 +88,39 @@ impl ReceiveWatch {
         self.held = None;
     }
 
-    /// Whether an inbox holds back.
-    pub const fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// What holds back, if something does.
+    pub const fn held(&self) -> Option<Hold> {
+        self.held
     }
 
-    /// What is late at `now`.
-    pub fn check(&self, now: Instant, message: Duration, hold_back: Duration) -> Option<Late> {
-        if self.deadline(message, hold_back) > now {
-            return None;
+    /// The wire took bytes. A reader that is late may have waited for that, and is given its time anew.
+    pub fn on_taken(&mut self, now: Instant, config: &Config) {
+        if self.deadline(config) <= now {
+            self.restart_wait(now);
         }
+    }
+
+    /// The wait for what holds back begins anew.
+    pub(crate) fn restart_wait(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// What is late once the [deadline](Self::deadline) has come.
+    pub fn late(&self) -> Option<Late> {
         match self.held {
-            Some(subprotocol) => Some(Late::Inbox(subprotocol)),
+            Some(held) => Some(Late::Held(held)),
             None => self.busy.then_some(Late::Message),
         }
     }
 
-    /// When [`check`](Self::check) will find something if nothing moves; [`Instant::MAX`] for never.
-    pub fn deadline(&self, message: Duration, hold_back: Duration) -> Instant {
-        if self.held.is_some() {
-            self.since.saturating_add(hold_back)
-        } else if self.busy {
-            self.began.saturating_add(message)
-        } else {
-            Instant::MAX
-        }
+    /// When something is late if nothing moves; [`Instant::MAX`] for never.
+    pub fn deadline(&self, config: &Config) -> Instant {
+        let (since, limit) = match self.held {
+            Some(_) => (&self.since, &config.hold_back_limit),
+            None if self.busy => (&self.began, &config.message_timeout),
+            None => return Instant::MAX,
+        };
+        since.saturating_add(*limit)
     }
 }
 
@@ -168,6 +181,11 @@ impl TransmitWatch {
                 }
             }
         }
+    }
+
+    /// Whether the wire has yet to take bytes, or a frame to be sealed to its end.
+    pub const fn is_waiting(&self) -> bool {
+        self.mark.is_some()
     }
 
     /// Bytes sealed and not yet taken by the wire.

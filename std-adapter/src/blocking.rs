@@ -76,6 +76,8 @@ pub(crate) trait Machine: Send + 'static {
     fn wants_input(&mut self) -> bool;
     /// Whether a message waits for room in its inbox.
     fn is_held(&self) -> bool;
+    /// Has [`Blocking::on_timer`] called when other sessions give back memory that a message waits for. False if there is some now.
+    fn waits_for_memory(&mut self) -> bool;
     fn handle_end(&mut self, now: Instant, error: TransportError);
     fn poll(&mut self, now: Instant) -> Option<Event>;
     fn poll_at(&mut self) -> PollAt;
@@ -112,8 +114,6 @@ pub(crate) trait Env: Send + Sync + 'static {
     fn now(&self) -> Instant;
     /// Has [`Blocking::on_timer`] called at `at`, or earlier.
     fn set_timer(&self, at: Instant);
-    /// A message waits for memory that other sessions hold: has [`Blocking::on_timer`] called when some is given back.
-    fn wait_for_memory(&self);
 }
 
 /// A thread that comes when there is work for it.
@@ -399,8 +399,16 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         now: &mut impl FnMut() -> Instant,
         after: &mut After,
     ) {
-        // Of a closed session the background thread has its end to see, if nobody else does.
-        if state.read.is_none() || (state.closed.is_some() && state.at_end.is_none()) {
+        if state.read.is_none() {
+            return;
+        }
+        let run = |blocking: Arc<Self>| blocking.run_reader();
+        if state.closed.is_some() {
+            // The background thread sees the end, if nobody else does.
+            if state.at_end.is_some() && !self.call(&mut state.reader, now, "devp2p-read", run) {
+                state.watch.at = Some(state.reader.retry_at);
+                self.arm(state);
+            }
             return;
         }
         if !state.reader.asked && state.wants_read() {
@@ -413,8 +421,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 self.arm(state);
             }
         }
-        if state.reader.asked && (state.wants_read() || state.closed.is_some()) {
-            let run = |blocking: Arc<Self>| blocking.run_reader();
+        if state.reader.asked && state.wants_read() {
             if self.call(&mut state.reader, now, "devp2p-read", run) {
                 after.read_work |= mem::take(&mut state.reader.rests);
             } else {

@@ -1,7 +1,6 @@
 //! One session over bytes, without a socket, a clock or a handler: the core's session machine over memory that grows and is
 //! given back, so that an idle session is small.
 
-pub(crate) mod inbox;
 pub(crate) mod output;
 
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use devp2p_core::config::Local;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
+use devp2p_core::inbox::Hold;
 use devp2p_core::output::Output as _;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
@@ -23,10 +23,11 @@ use devp2p_core::time::{Instant, PollAt};
 use crate::compressor::Compressor;
 use crate::event_loop::tools::Tools;
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::inbox::{Filling, Inbox, Observer, Slot};
 use crate::keccak::{Handshake, Keccak256};
+use crate::memory::Account;
 use crate::offer::Offer;
 use crate::peer::HelloText;
-use inbox::{Filling, Inbox, Observer, OpenSlot};
 use output::{Lent, Limited, Output};
 
 /// What a connection tells its driver, each once.
@@ -41,7 +42,7 @@ pub(crate) enum Event {
     Closed(CloseReason),
 }
 
-type Machine = session::Connection<OpenSlot, MAX_PROTOCOLS, Keccak256>;
+type Machine = session::Connection<Slot, MAX_PROTOCOLS, Keccak256>;
 
 /// The driver, in any order,
 /// 1. passes what arrives to [`handle_input`](Self::handle_input) while [`wants_input`](Self::wants_input), keeping the rest;
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     machine: Box<Machine>,
     pub(crate) inbox: Inbox,
     pub(crate) output: Output,
+    /// Set once the remote is admitted for good; until then no message is taken.
+    account: Option<Arc<Account>>,
     /// Until Hello was accepted.
     opening: Option<Box<Opening>>,
     /// The remote's Hello, accepted and not told yet.
@@ -75,7 +78,7 @@ struct Growable<'a, O> {
 }
 
 impl<'a, O: Observer> Buffers for Growable<'a, O> {
-    type Slot = OpenSlot;
+    type Slot = Slot;
     type Inboxes = Filling<'a, O>;
     type Output = Lent<'a>;
 
@@ -125,6 +128,7 @@ impl Connection {
             machine: Box::new(machine),
             inbox: Inbox::new(host.protocols.len()),
             output: Output::default(),
+            account: None,
             opening: Some(Box::new(Opening {
                 sent: [0; MAX_SENT],
                 gathered: [0; MIN_INBOX_MEMORY],
@@ -142,7 +146,7 @@ impl Connection {
 
     /// The remote's Hello, if it came while ours is held.
     pub(crate) fn held_hello(&mut self, tools: &mut Tools) -> Option<Vec<u8>> {
-        let mut parts = self.lend(tools, Untold);
+        let mut parts = self.lend(tools, 0, Untold);
         let payload = parts.machine.kept_hello(&mut parts.buffers)?;
         Some(payload.to_vec())
     }
@@ -160,7 +164,7 @@ impl Connection {
             mut buffers,
             local,
             ..
-        } = self.lend(tools, Untold);
+        } = self.lend(tools, 0, Untold);
         if let Some(payload) = machine.kept_hello(&mut buffers) {
             let text = HelloText::read(payload);
             machine.handle_hello(now, &local, &mut buffers);
@@ -175,11 +179,15 @@ impl Connection {
         self.machine.is_cut()
     }
 
-    fn lend<'a, O: Observer>(&'a mut self, tools: &'a mut Tools, observer: O) -> Parts<'a, O> {
+    fn lend<'a, O: Observer>(
+        &'a mut self,
+        tools: &'a mut Tools,
+        arrived: usize,
+        observer: O,
+    ) -> Parts<'a, O> {
         let Tools {
             host,
             offer,
-            pool,
             spare,
             compressor,
             output_limit,
@@ -191,9 +199,9 @@ impl Connection {
             buffers: Growable {
                 inboxes: Filling {
                     inbox: &mut self.inbox,
-                    pool,
                     protocols: local.protocols,
-                    memory: &host.memory,
+                    account: self.account.as_ref(),
+                    arrived,
                     observer,
                 },
                 output: Lent {
@@ -224,13 +232,48 @@ impl Connection {
 
     // ---- What comes in ----
 
-    /// Whether bytes would be consumed now.
+    /// Whether bytes would be consumed now. Goes on with a message that waited, if there is room for it.
     pub(crate) fn wants_input(&mut self, tools: &mut Tools) -> bool {
-        if self.hello.is_some() {
-            return self.peer().is_closing();
+        if self.peer().is_closing() {
+            return true;
         }
-        let mut parts = self.lend(tools, Untold);
-        parts.machine.wants_input(&mut parts.buffers)
+        if !self.takes_input() {
+            return false;
+        }
+        let now = tools.host.clock.now();
+        let Parts {
+            machine,
+            mut buffers,
+            local,
+            ..
+        } = self.lend(tools, 0, Untold);
+        if machine.is_held() {
+            // Without bytes it can only begin or go on with its message, not end it.
+            machine.handle_input(now, &local, &mut buffers, &mut []);
+            !machine.is_held()
+        } else {
+            machine.wants_input(&mut buffers)
+        }
+    }
+
+    /// Whether nothing is told first, and there is memory to take messages in.
+    fn takes_input(&self) -> bool {
+        self.hello.is_none() && (self.account.is_some() || !self.machine.is_active())
+    }
+
+    /// Begins to take messages, in memory of this account.
+    pub(crate) fn set_account(&mut self, account: Arc<Account>) {
+        self.account = Some(account);
+    }
+
+    /// What to wait at for memory that other sessions hold, if that is what a message waits for.
+    pub(crate) fn waits_for_memory(&self) -> Option<&Account> {
+        let waits = self.peer().held() == Some(Hold::Memory) && !self.peer().is_closing();
+        self.account().filter(|_| waits)
+    }
+
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_deref()
     }
 
     /// Takes bytes, decrypting them in place; returns how many were consumed. Pass none to have a message opened that
@@ -242,7 +285,7 @@ impl Connection {
         tools: &mut Tools,
         observer: impl Observer,
     ) -> usize {
-        if self.hello.is_some() && !self.peer().is_closing() {
+        if !self.takes_input() && !self.peer().is_closing() {
             return 0;
         }
         let Parts {
@@ -250,7 +293,7 @@ impl Connection {
             mut buffers,
             local,
             ..
-        } = self.lend(tools, observer);
+        } = self.lend(tools, bytes.len(), observer);
         let n = machine.handle_input(now, &local, &mut buffers, bytes);
         let is_active = machine.is_active();
         if !self.holds_hello && !is_active {
@@ -299,8 +342,13 @@ impl Connection {
 
     /// Does what is due. Work is bounded by one step of the handshake, which is at most one point multiplication.
     pub(crate) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
+        if self.peer().is_starved(now)
+            && self.account().is_some_and(|account| !account.must_go(now))
+        {
+            self.machine.restart_memory_wait(now);
+        }
         loop {
-            let mut parts = self.lend(tools, Untold);
+            let mut parts = self.lend(tools, 0, Untold);
             let event = parts
                 .machine
                 .poll(now, parts.key, &parts.local, &mut parts.buffers);
@@ -358,7 +406,7 @@ impl Connection {
             local,
             compressor,
             ..
-        } = self.lend(tools, Untold);
+        } = self.lend(tools, 0, Untold);
         let length = total(payload);
         let wire = machine.check_write(now, &local, &mut buffers, subprotocol, code, length)?;
         let output = buffers.output();
@@ -384,7 +432,7 @@ impl Connection {
         message: Encoded<'_>,
         budget: usize,
     ) -> Result<Progress, WriteError> {
-        let mut parts = self.lend(tools, Untold);
+        let mut parts = self.lend(tools, 0, Untold);
         let output = parts.buffers.output();
         parts.machine.write(
             now,
@@ -406,7 +454,7 @@ impl Connection {
         code: LocalCode,
         message: Encoded<'_>,
     ) -> Result<Written, WriteError> {
-        let mut parts = self.lend(tools, Untold);
+        let mut parts = self.lend(tools, 0, Untold);
         let local = parts.local;
         let length = total(message.payload);
         let machine = parts.machine;
@@ -465,5 +513,5 @@ pub(crate) struct Untold;
 
 impl Observer for Untold {
     fn received(&self, _subprotocol: usize, _meta: &devp2p_core::inbox::Meta) {}
-    fn dropped(&self, _subprotocol: usize) {}
+    fn dropped(&self, _subprotocol: usize, _meta: &devp2p_core::inbox::Meta) {}
 }

@@ -16,7 +16,8 @@
 //! # What is bounded
 //! What waits for the wire, by [`Builder::output_limit`]; what handles have queued, by as much again; what waits for a
 //! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket, but for at most
-//! 64 KiB that were read already. Buffers are the loop's, and lent to the session that needs them: an idle session has none.
+//! 64 KiB that were read already; and what arrives and waits in all sessions together, by
+//! [`memory_limit`](crate::host::Builder::memory_limit). Buffers are the loop's, and lent to the session that needs them: an idle session has none.
 //!
 //! ```
 //! use devp2p_core::disconnect::DisconnectReason;

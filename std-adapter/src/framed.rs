@@ -121,7 +121,9 @@ pub struct Settings {
     pub config: Config,
     /// Whom the remote's Hello must name. Default: anyone but ourselves.
     pub expected: Expected,
-    /// Bytes that all inboxes may hold together; beyond it no message begins. Default: [`DEFAULT_MEMORY_LIMIT`].
+    /// Bytes that all inboxes may hold together: payloads that wait for their reader, and 64 bytes for each message. Beyond it
+    /// input is held back, and a message that is larger by itself is reported as oversize. What the framing holds is not in
+    /// it. Default: [`DEFAULT_MEMORY_LIMIT`].
     pub memory_limit: usize,
 }
 

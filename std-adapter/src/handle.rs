@@ -10,9 +10,9 @@ use devp2p_core::session::Written;
 
 use crate::busy_poll::BusyPoll;
 use crate::compressor;
-use crate::connection::inbox::Arrived;
 use crate::counters::Traffic;
 use crate::events::PeerEvent;
+use crate::inbox::Arrived;
 use crate::peer::PeerHandle;
 use crate::session::SessionInner;
 use crate::time::to_core_duration;
@@ -195,11 +195,10 @@ impl Subprotocol {
     fn message(&self, arrived: Arrived) -> Result<Message, ReadError> {
         let meta = arrived.meta;
         let code = meta.code.0;
-        let mut payload = arrived.bytes.ok_or(ReadError::Oversize {
+        let payload = arrived.payload.ok_or(ReadError::Oversize {
             code,
             length: meta.length,
         })?;
-        payload.truncate(meta.length as usize);
         let clock = &self.writer.session().env.host.clock;
         let at = clock.to_std(meta.at).unwrap_or_else(Instant::now);
         Ok(Message {

@@ -138,8 +138,22 @@ impl Builder {
         self
     }
 
-    /// Bytes that the inboxes of all sessions may hold together; beyond it no message begins, so that sessions hold back.
-    /// Default: [`DEFAULT_MEMORY_LIMIT`].
+    /// Bytes that the inboxes of all sessions may hold together, at each moment: payloads that arrive or wait for their reader,
+    /// and 64 bytes for each message. Default: [`DEFAULT_MEMORY_LIMIT`].
+    ///
+    /// A node keeps a share of it for each of the sessions that it may have: 64 KiB, or less where half of the limit is less for
+    /// each. So what others hold is no reason for a session to wait for its share. What a session holds beyond that comes from
+    /// the rest, for which it waits, without reading from its transport, while others hold all of it; a wait of
+    /// [`hold_back_limit`](Config::hold_back_limit) ends the session that holds most, as
+    /// [`MemoryFull`](devp2p_core::error::CloseReason::MemoryFull). A message larger than the share and the rest together is
+    /// skipped, and reported as oversize.
+    ///
+    /// Not in this limit is what each session has on its way out and in between: sealed bytes that wait for the wire, up to
+    /// 1 MiB, or as the event loop's [`output_limit`](crate::event_loop::Builder::output_limit) says, or one message if that is
+    /// larger; in the event loop as much again that handles have queued, with 64 bytes for each message; the spare room of
+    /// these buffers, at most as large as they are; and at most 64 KiB that were read and not handled yet. What a transport of
+    /// the program's own, or a [`Framing`](crate::framed::Framing), holds is its own too. While a buffer grows, its old form
+    /// can be there beside the new one for the time of a copy.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;

@@ -1,161 +1,147 @@
-//! One limit on the bytes of all inboxes of a node.
+//! One limit on the bytes of all inboxes of a node: a guaranteed share for each session, and a pool for what goes beyond it.
+//!
+//! A session that wants little always gets it: its share is kept for it, whatever others hold. Beyond its share it draws from
+//! the pool, and waits while that is empty: bytes that come free are granted to those that want least. If the pool stays empty,
+//! the session that holds most is ended.
+
+mod account;
+mod waiters;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Counts the bytes that all inboxes of a node hold, against a limit that only [`take`](Self::take) can exceed.
+use account::Ledger;
+pub use account::{Account, Reservation};
+use waiters::State;
+
+/// The most bytes that are guaranteed to one session.
+pub const MAX_SHARE: usize = 64 * 1024;
+
+/// Sessions that have a guaranteed share if [`MemoryCap::guarantee`] was not called.
+pub const DEFAULT_SESSIONS: usize = 64;
+
+/// Counts the bytes that all inboxes of a node hold. [`used`](Self::used) is never above [`limit`](Self::limit).
 ///
-/// Reserving and releasing take no lock while nobody waits. To wait for room without missing it:
-/// 1. [`try_reserve`](Self::try_reserve); if that says no,
-/// 2. [`register`](Self::register) a waker,
-/// 3. `try_reserve` again, for room may have come in between; if that still says no, wait to be woken and begin again.
-///
-/// Each release wakes everyone who is registered, once; none is promised the room.
+/// Each session has an [`Account`], and takes bytes by a [`Reservation`] before it has them. Reserving and releasing take no
+/// lock while nobody waits.
 #[derive(Debug)]
 pub struct MemoryCap {
     limit: usize,
+    /// Bytes held. Raised after bytes were taken and lowered before they are given back, so that it never exceeds the limit.
     used: AtomicUsize,
-    /// Whether `waiters` may hold any. Together with `used` it decides who sees whom, hence sequential consistency: either the
-    /// one that releases sees this flag, or the one that waits sees the room.
+    /// Bytes of the pool in all, and those that nobody holds.
+    pool: AtomicUsize,
+    free: AtomicUsize,
+    /// Whether a session waits. Together with `free` and a session's own bytes it decides who sees whom, hence sequential
+    /// consistency: either the one that releases sees this flag, or the one that waits sees the room.
     has_waiters: AtomicBool,
-    waiters: Mutex<Vec<Waker>>,
+    state: Mutex<State>,
 }
 
 impl MemoryCap {
     /// At most `limit` bytes.
-    pub const fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self {
             limit,
             used: AtomicUsize::new(0),
+            pool: AtomicUsize::new(limit),
+            free: AtomicUsize::new(limit),
             has_waiters: AtomicBool::new(false),
-            waiters: Mutex::new(Vec::new()),
+            state: Mutex::default(),
         }
     }
 
-    /// The limit in bytes. What is larger will never fit.
+    /// The limit in bytes.
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Bytes reserved now.
+    /// Bytes held now, by all sessions.
     pub fn used(&self) -> usize {
         self.used.load(SeqCst)
     }
 
-    /// Takes `bytes` if they fit under the limit; pair with [`release`](Self::release).
-    #[must_use]
-    pub fn try_reserve(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
+    /// Bytes of the pool: the limit without the guaranteed shares.
+    pub fn pool(&self) -> usize {
+        self.pool.load(SeqCst)
     }
 
-    /// Takes `bytes` even beyond the limit, for a message that has begun and so must be completed: the limit decides when a
-    /// message begins.
-    pub fn take(&self, bytes: usize) {
-        let sum = |used: usize| Some(used.saturating_add(bytes));
-        let _ = self.used.fetch_update(SeqCst, SeqCst, sum);
+    /// Keeps a share for each of `sessions` more sessions that are alive at a time: as many bytes as half of the limit allows
+    /// for each, at most [`MAX_SHARE`]. The first call decides how large a share is. Sessions beyond that number have none.
+    /// To be called before sessions begin: what they hold already cannot be kept for others.
+    pub fn guarantee(&self, sessions: usize) {
+        self.keep_shares(&mut self.lock(), sessions);
     }
 
-    /// Gives `bytes` back, which were reserved before, and wakes those who wait.
-    pub fn release(&self, bytes: usize) {
-        if bytes == 0 {
-            return;
+    fn keep_shares(&self, state: &mut State, sessions: usize) {
+        let half = self.limit / 2;
+        if state.share == 0 {
+            state.share = MAX_SHARE.min(half / sessions.max(1));
         }
-        let before = self
-            .used
-            .fetch_update(SeqCst, SeqCst, |used| Some(used.saturating_sub(bytes)));
-        debug_assert!(before.is_ok_and(|used| used >= bytes), "released twice");
-        if self.has_waiters.load(SeqCst) {
-            let wakers = {
-                let mut waiters = self.lock_waiters();
-                self.has_waiters.store(false, SeqCst);
-                std::mem::take(&mut *waiters)
-            };
-            // After unlocking: a waker runs code that is not ours.
-            wakers.into_iter().for_each(Waker::wake);
+        let room = half - state.guaranteed;
+        let shares = sessions.min(room.checked_div(state.share).unwrap_or(0));
+        let bytes = shares * state.share;
+        if self.take(bytes) {
+            state.guaranteed += bytes;
+            state.shares_left += shares;
+            self.pool.store(self.limit - state.guaranteed, SeqCst);
         }
     }
 
-    /// Takes `bytes` if they fit, until the guard is dropped.
-    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
-        let mut reservation = Reservation::empty(Arc::clone(self));
-        reservation.grow(bytes).then_some(reservation)
-    }
-
-    /// Asks to be woken, once, after the next release. A waker that is registered already is not kept twice.
-    pub fn register(&self, waker: &Waker) {
-        let mut waiters = self.lock_waiters();
-        if !waiters.iter().any(|waiting| waiting.will_wake(waker)) {
-            waiters.push(waker.clone());
+    /// Opens the account of a session. `evict` is called, from any thread and under no lock of this, when the session must end
+    /// because it holds most and others have waited for too long.
+    pub fn account(self: &Arc<Self>, evict: impl Fn() + Send + Sync + 'static) -> Arc<Account> {
+        let mut state = self.lock();
+        if state.share == 0 {
+            self.keep_shares(&mut state, DEFAULT_SESSIONS);
         }
-        self.has_waiters.store(true, SeqCst);
-    }
-
-    /// Takes back a [`register`](Self::register): for those who stop waiting before any release.
-    pub fn unregister(&self, waker: &Waker) {
-        let removed = {
-            let mut waiters = self.lock_waiters();
-            let found = waiters.iter().position(|waiting| waiting.will_wake(waker));
-            let removed = found.map(|index| waiters.swap_remove(index));
-            self.has_waiters.store(!waiters.is_empty(), SeqCst);
-            removed
+        let share = match state.shares_left {
+            0 => 0,
+            _ => state.share,
         };
-        // Dropped after unlocking, for the same reason.
-        drop(removed);
+        state.shares_left -= usize::from(share > 0);
+        let ledger = Arc::new(Ledger::new(share, Box::new(evict)));
+        let id = state.add(Arc::clone(&ledger));
+        drop(state);
+        Arc::new(Account::new(Arc::clone(self), id, ledger))
     }
 
-    fn lock_waiters(&self) -> MutexGuard<'_, Vec<Waker>> {
-        // Cloning a waker may panic, and leaves the list whole.
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Bytes taken from a [`MemoryCap`], given back on drop.
-#[derive(Debug)]
-pub struct Reservation {
-    cap: Arc<MemoryCap>,
-    bytes: usize,
-}
-
-impl Reservation {
-    /// Holds nothing yet; grows later.
-    pub const fn empty(cap: Arc<MemoryCap>) -> Self {
-        Self { cap, bytes: 0 }
+    /// Takes bytes out of the pool, if it has them.
+    fn take(&self, bytes: usize) -> bool {
+        let rest = |free: usize| free.checked_sub(bytes);
+        self.free.fetch_update(SeqCst, SeqCst, rest).is_ok()
     }
 
-    /// Bytes held.
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+    /// Gives bytes back to the pool.
+    fn give(&self, bytes: usize) {
+        let before = self.free.fetch_add(bytes, SeqCst);
+        debug_assert!(before + bytes <= self.limit, "released twice");
     }
 
-    /// Takes `more` bytes if they fit; otherwise nothing changes.
-    #[must_use]
-    pub fn grow(&mut self, more: usize) -> bool {
-        let taken = self.cap.try_reserve(more);
-        if taken {
-            // Cannot overflow: what is held never exceeds what is used.
-            self.bytes += more;
+    /// Grants sessions that wait what they want, as far as the pool has it, and wakes them.
+    fn wake_waiters(&self) {
+        if self.has_waiters.load(SeqCst) {
+            self.change(|_| ());
         }
-        taken
     }
 
-    /// Takes `more` bytes even beyond the limit, as [`MemoryCap::take`] does.
-    pub fn extend(&mut self, more: usize) {
-        self.cap.take(more);
-        self.bytes = self.bytes.saturating_add(more);
+    /// Changes who waits, then wakes those who can go on: after unlocking, for a waker runs code that is not ours.
+    fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        let mut wakers: Vec<Waker> = Vec::new();
+        let mut state = self.lock();
+        let result = f(&mut state);
+        while let Some(waker) = state.next_wake(|bytes| self.take(bytes)) {
+            wakers.push(waker);
+        }
+        self.has_waiters.store(state.has_waiters(), SeqCst);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        result
     }
 
-    /// Gives back up to `less` bytes.
-    pub fn shrink(&mut self, less: usize) {
-        let less = less.min(self.bytes);
-        self.bytes -= less;
-        self.cap.release(less);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.cap.release(self.bytes);
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Cloning a waker may panic, and leaves the state whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

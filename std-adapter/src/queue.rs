@@ -4,26 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use devp2p_core::capability::Overflow;
 use devp2p_core::error::CloseReason;
 use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
 use devp2p_core::waiter::{Waiter, poll_take};
 
-use crate::limits::Limits;
-use crate::memory::{MemoryCap, Reservation};
-
-/// A message as its queue keeps it; without a payload if it was too large.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) meta: Meta,
-    pub(crate) payload: Option<Vec<u8>>,
-    /// Held for its lifetime.
-    _memory: Reservation,
-}
+use crate::inbox::{Arrived, Limits, Observer, Slot};
+use crate::memory::Account;
 
 #[derive(Debug, Default)]
 struct State {
-    messages: VecDeque<Queued>,
+    messages: VecDeque<Arrived>,
+    /// What they cost.
     bytes: usize,
     closed: Option<CloseReason>,
     /// Nobody will read any more: what waits was thrown away, and so is what comes.
@@ -41,14 +32,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(inbox: usize, message_limit: u32, overflow: Overflow) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             state: Mutex::default(),
-            limits: Limits {
-                inbox,
-                message: message_limit,
-                overflow,
-            },
+            limits,
         }
     }
 
@@ -56,13 +43,13 @@ impl Queue {
     pub(crate) fn poll_next(
         &self,
         cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<Queued, CloseReason>> {
+    ) -> Poll<Result<Arrived, CloseReason>> {
         let mut state = self.lock();
         let Some(next) = state.messages.pop_front() else {
             let State { reader, closed, .. } = &mut *state;
             return poll_take(None, *closed, reader, cx);
         };
-        state.bytes -= next.payload.as_ref().map_or(0, Vec::len);
+        state.bytes -= next.cost();
         let room = state.room.take();
         drop(state);
         room.into_iter().for_each(Waker::wake);
@@ -105,35 +92,29 @@ impl Queue {
     }
 }
 
-/// Told of each message that was committed or dropped, outside the queue's lock.
-pub(crate) trait Observer: Send {
-    fn received(&self, subprotocol: usize, meta: &Meta);
-    fn dropped(&self, subprotocol: usize, meta: &Meta);
-}
-
 /// The inboxes of one session, as its receiver fills them.
 #[derive(Debug)]
 pub(crate) struct Queues<O> {
     queues: Arc<[Queue]>,
-    memory: Arc<MemoryCap>,
+    account: Arc<Account>,
     observer: O,
     /// Bit `i`: subprotocol `i` got a message since its reader was last woken.
     filled: u32,
 }
 
 impl<O> Queues<O> {
-    pub(crate) fn new(queues: Arc<[Queue]>, memory: Arc<MemoryCap>, observer: O) -> Self {
+    pub(crate) fn new(queues: Arc<[Queue]>, account: Arc<Account>, observer: O) -> Self {
         Self {
             queues,
-            memory,
+            account,
             observer,
             filled: 0,
         }
     }
 
-    /// What the inboxes of all sessions share.
-    pub(crate) fn memory(&self) -> &Arc<MemoryCap> {
-        &self.memory
+    /// The session's part of the memory.
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// Wakes the readers of what was committed since the last call: once for many messages.
@@ -161,90 +142,45 @@ impl<O> Queues<O> {
     }
 }
 
-/// The message that is arriving. It grows with the bytes that arrive: a length is only the peer's word.
-#[derive(Debug)]
-pub(crate) struct OpenSlot {
-    subprotocol: usize,
-    /// Initialised bytes, of which the first `filled` are payload.
-    bytes: Vec<u8>,
-    filled: usize,
-    length: usize,
-    oversize: bool,
-    memory: Reservation,
-}
-
-/// By how much a message's room grows when it is used up: fewer copies of what is there, for room that a peer which stops
-/// leaves unused. The densest Snappy makes more of what arrives.
-const GROWTH: usize = 4;
-
 impl<O: Observer> Inboxes for Queues<O> {
-    type Slot = OpenSlot;
+    type Slot = Slot;
 
-    fn open(&mut self, subprotocol: usize, length: u32) -> Admit<OpenSlot> {
+    fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Slot> {
         let Some(queue) = self.queues.get(subprotocol) else {
             return Admit::Drop;
         };
-        let state = queue.lock();
-        let waiting = (state.messages.len(), state.bytes);
-        drop(state);
-        let slot = |memory, oversize| OpenSlot {
-            subprotocol,
-            bytes: Vec::new(),
-            filled: 0,
-            length: length as usize,
-            oversize,
-            memory,
-        };
-        queue.limits.admit(waiting, length, &self.memory, slot)
+        let waiting = queue.lock().bytes;
+        Slot::open(subprotocol, length, queue.limits, waiting, &self.account)
     }
 
-    fn with<R>(
-        &mut self,
-        slot: &mut OpenSlot,
-        room: usize,
-        f: impl FnOnce(&mut Window<'_>) -> R,
-    ) -> R {
-        let wanted = slot.filled.saturating_add(room).min(slot.length);
-        if wanted > slot.bytes.len() {
-            let grown = wanted
-                .max(slot.filled.saturating_mul(GROWTH))
-                .min(slot.length);
-            slot.memory.extend(grown - slot.bytes.len());
-            slot.bytes.reserve_exact(grown - slot.bytes.len());
-            slot.bytes.resize(grown, 0);
-        }
-        let mut window = Window::new(&mut slot.bytes, slot.filled);
-        let result = f(&mut window);
-        slot.filled = window.len();
-        result
+    fn reserve(&mut self, slot: &mut Slot, room: usize) -> bool {
+        slot.reserve(room, 0)
     }
 
-    fn commit(&mut self, mut slot: OpenSlot, meta: Meta) {
-        let Some(queue) = self.queues.get(slot.subprotocol) else {
+    fn with<R>(&mut self, slot: &mut Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
+        slot.with(f)
+    }
+
+    fn commit(&mut self, slot: Slot, meta: Meta) {
+        let subprotocol = slot.subprotocol();
+        let Some(queue) = self.queues.get(subprotocol) else {
             return;
         };
-        slot.bytes.truncate(slot.filled);
-        let subprotocol = slot.subprotocol;
-        let payload = (!slot.oversize).then_some(slot.bytes);
-        let message = Queued {
-            meta,
-            payload,
-            _memory: slot.memory,
-        };
+        let message = slot.commit(meta);
         // Before it is visible: its reader must not be seen to answer what nobody saw arrive.
         self.observer.received(subprotocol, &meta);
         let mut state = queue.lock();
         if state.abandoned {
             return;
         }
-        state.bytes += message.payload.as_ref().map_or(0, Vec::len);
+        state.bytes += message.cost();
         state.messages.push_back(message);
         drop(state);
         self.filled |= 1 << subprotocol;
     }
 
-    fn abort(&mut self, slot: OpenSlot) {
-        drop(slot);
+    fn abort(&mut self, slot: Slot) {
+        slot.abort();
     }
 
     fn dropped(&mut self, subprotocol: usize, meta: Meta) {

@@ -5,7 +5,7 @@ pub(crate) mod machine;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{self, Waker};
 use std::thread::{self, JoinHandle, ScopedJoinHandle};
@@ -106,26 +106,16 @@ impl Env for HostEnv {
             self.host.timekeeper.set(timer, PollAt::At(at));
         }
     }
-
-    fn wait_for_memory(&self) {
-        if let Some(timer) = self.timer.get() {
-            let waker = Waker::from(Arc::new(MemoryFreed {
-                host: Arc::clone(&self.host),
-                timer: timer.clone(),
-            }));
-            self.host.memory.register(&waker);
-        }
-    }
 }
 
-/// Has a session look again once other sessions gave memory back. Takes no lock of a session, since the one that gives back may
-/// hold one.
-struct MemoryFreed {
+/// Has a session look again once there is memory for it, or since it holds too much. Takes no lock of a session: the one that
+/// calls may hold another's.
+struct MemoryChange {
     host: Arc<Host>,
     timer: TimerId,
 }
 
-impl task::Wake for MemoryFreed {
+impl task::Wake for MemoryChange {
     fn wake(self: Arc<Self>) {
         self.host.timekeeper.set(&self.timer, PollAt::Now);
     }
@@ -394,8 +384,28 @@ impl Session {
         // Quoted: a name may hold line ends.
         let name = peer.client_name();
         log::debug!("session with {} ({name:?}) is active", peer.id());
+        self.open_account();
         live.tasks.start(peer);
         self.inner.begin_reading(half);
+    }
+
+    /// From here on the session takes messages, in memory that the host's sessions share.
+    fn open_account(&self) {
+        let Some(timer) = self.inner.env.timer.get() else {
+            return;
+        };
+        let waker = Waker::from(Arc::new(MemoryChange {
+            host: Arc::clone(&self.host),
+            timer: timer.clone(),
+        }));
+        let evicted = Arc::new(AtomicBool::new(false));
+        let (flag, look) = (Arc::clone(&evicted), waker.clone());
+        let account = self.host.memory.account(move || {
+            flag.store(true, Ordering::SeqCst);
+            look.wake_by_ref();
+        });
+        self.inner
+            .change(|machine, _| machine.set_account(account, waker, evicted));
     }
 
     /// Decides what this session offers: the host's protocols and `more`. From here on our Hello can go out.

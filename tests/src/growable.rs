@@ -11,7 +11,7 @@ use devp2p_core::code::LocalCode;
 use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
+use devp2p_core::inbox::{Admit, FIRST_ROOM, Inboxes, Meta, Window};
 use devp2p_core::output::Output as _;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlp;
@@ -36,6 +36,7 @@ pub struct Slot {
     subprotocol: usize,
     length: usize,
     bytes: Vec<u8>,
+    filled: usize,
     oversize: bool,
 }
 
@@ -76,7 +77,8 @@ impl Inboxes for Growing {
         let slot = Slot {
             subprotocol,
             length: room - RECORD_OVERHEAD,
-            bytes: Vec::new(),
+            bytes: vec![0; (room - RECORD_OVERHEAD).min(FIRST_ROOM)],
+            filled: 0,
             oversize,
         };
         match oversize {
@@ -85,13 +87,18 @@ impl Inboxes for Growing {
         }
     }
 
-    fn with<R>(&mut self, slot: &mut Slot, room: usize, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
-        let filled = slot.bytes.len();
-        slot.bytes.resize(slot.length.min(filled + room), 0);
-        let mut window = Window::new(&mut slot.bytes, filled);
+    fn reserve(&mut self, slot: &mut Slot, room: usize) -> bool {
+        let room = slot.length.min(slot.filled + room);
+        if room > slot.bytes.len() {
+            slot.bytes.resize(room, 0);
+        }
+        true
+    }
+
+    fn with<R>(&mut self, slot: &mut Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
+        let mut window = Window::new(&mut slot.bytes, slot.filled);
         let result = f(&mut window);
-        let filled = window.len();
-        slot.bytes.truncate(filled);
+        slot.filled = window.len();
         result
     }
 
@@ -101,7 +108,9 @@ impl Inboxes for Growing {
         inbox.counters.messages += 1;
         inbox.counters.oversize += u32::from(slot.oversize);
         inbox.counters.bytes += if slot.oversize { 0 } else { meta.length.into() };
-        let payload = (!slot.oversize).then_some(slot.bytes);
+        let mut bytes = slot.bytes;
+        bytes.truncate(slot.filled);
+        let payload = (!slot.oversize).then_some(bytes);
         inbox.waiting.push_back((meta, payload));
         inbox.arrived = true;
     }

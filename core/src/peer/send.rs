@@ -150,6 +150,9 @@ impl<const N: usize> Peer<N> {
     /// The wire took `bytes`.
     pub fn on_taken(&mut self, now: Instant, bytes: usize) {
         self.transmit.on_taken(now, bytes);
+        if bytes > 0 {
+            self.receive.on_taken(now, &self.config);
+        }
     }
 
     /// Ready once the wire took everything that was sealed.

@@ -4,6 +4,7 @@ use core::task::{Context, Poll, Waker};
 
 use super::Peer;
 use crate::error::CloseReason;
+use crate::inbox::Hold;
 use crate::lifecycle::State;
 use crate::time::{Instant, PollAt};
 use crate::waiter::Waiter;
@@ -31,16 +32,15 @@ impl<const N: usize> Peer<N> {
         {
             return self.close(now, CloseReason::WriteTimeout);
         }
-        match self.receive.check(
-            now,
-            self.config.message_timeout,
-            self.config.hold_back_limit,
-        ) {
-            Some(Late::Message) => return self.close(now, CloseReason::ReadTimeout),
-            Some(Late::Inbox(subprotocol)) => {
-                return self.close(now, CloseReason::Stalled { subprotocol });
-            }
-            None => {}
+        if self.receive_deadline() <= now
+            && let Some(late) = self.receive.late()
+        {
+            let cause = match late {
+                Late::Message => CloseReason::ReadTimeout,
+                Late::Held(Hold::Inbox(subprotocol)) => CloseReason::Stalled { subprotocol },
+                Late::Held(Hold::Memory) => CloseReason::MemoryFull,
+            };
+            return self.close(now, cause);
         }
         if self.ping.handle_timeout(now) {
             self.close(now, CloseReason::PingTimeout);
@@ -63,13 +63,36 @@ impl<const N: usize> Peer<N> {
         if self.is_closing() {
             return at;
         }
-        let receive = self
-            .receive
-            .deadline(config.message_timeout, config.hold_back_limit);
         let transmit = self.transmit.deadline(config.write_timeout);
         at.min(self.ping.deadline())
-            .min(receive)
+            .min(self.receive_deadline())
             .min(transmit.unwrap_or(Instant::MAX))
+    }
+
+    fn receive_deadline(&self) -> Instant {
+        // A reader may wait for the wire to take what it writes: then only the wire is late.
+        if self.transmit.is_waiting() && matches!(self.receive.held(), Some(Hold::Inbox(_))) {
+            return Instant::MAX;
+        }
+        self.receive.deadline(&self.config)
+    }
+
+    /// What the receiver waits for, if for anything.
+    pub fn held(&self) -> Option<Hold> {
+        self.receive.held()
+    }
+
+    /// Whether it has waited for shared memory as long as it may: [`handle_timeout`](Self::handle_timeout) closes it for
+    /// [`CloseReason::MemoryFull`], unless the driver has another session go instead.
+    pub fn is_starved(&self, now: Instant) -> bool {
+        self.receive.held() == Some(Hold::Memory) && self.receive_deadline() <= now
+    }
+
+    /// Begins the wait for shared memory anew: another session was told to go.
+    pub fn restart_memory_wait(&mut self, now: Instant) {
+        if self.receive.held() == Some(Hold::Memory) {
+            self.receive.restart_wait(now);
+        }
     }
 
     /// A task to wake, now that what it waits for has happened. Call until `None`, after every lock is released if the

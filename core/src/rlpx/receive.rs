@@ -18,7 +18,7 @@ use super::transmit::{HEADER_LENGTH, MAC_LENGTH, padded};
 use crate::code::LocalCode;
 use crate::error::{TransportError, Violation};
 use crate::hello::MAX_HELLO_LENGTH;
-use crate::inbox::{Admit, Inboxes};
+use crate::inbox::{Admit, Hold, Inboxes};
 use crate::peer::BaseMessage;
 use crate::ring::BLOCK;
 use crate::shared_capabilities::SharedCapabilities;
@@ -40,11 +40,8 @@ const CHUNK: usize = 16 * 1024;
 pub enum Status {
     /// Every byte is consumed.
     NeedInput,
-    /// The inbox of this subprotocol has no room: pass the rest again once it was read from.
-    Held {
-        /// Index in the registered list.
-        subprotocol: u8,
-    },
+    /// There is no room for what comes next: pass the rest again once there is.
+    Held(Hold),
     /// A message of the base protocol; pass the rest at once.
     Base(BaseMessage),
     /// The remote broke the protocol; nothing more is taken.
@@ -163,20 +160,26 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         }
     }
 
-    /// Whether a message waits for room in its inbox.
+    /// Whether a message waits for room.
     pub fn is_held(&self) -> bool {
-        matches!(self.stage, Stage::Opening { .. })
+        self.received.held.is_some()
     }
 
-    /// Whether the message that waits would find room now.
-    pub fn could_open<I: Inboxes<Slot = Slot>>(&self, inboxes: &mut I) -> bool {
+    /// What a message waits for, if one does.
+    pub fn held(&self) -> Option<Hold> {
+        self.received.held
+    }
+
+    /// Whether the message that waits would find room now. If it would find it in its inbox, but not in memory, that is what
+    /// [`take_received`](Self::take_received) tells from here on.
+    pub fn could_go_on<I: Inboxes<Slot = Slot>>(&mut self, inboxes: &mut I) -> bool {
         let &Stage::Opening {
             subprotocol,
             length,
             ..
         } = &self.stage
         else {
-            return true;
+            return self.reserve(BLOCK, inboxes);
         };
         match inboxes.open(usize::from(subprotocol), length) {
             Admit::Open(slot) | Admit::Oversize(slot) => {
@@ -185,6 +188,10 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             }
             Admit::Drop | Admit::Refuse => true,
             Admit::Hold => false,
+            Admit::Wait => {
+                self.received.held = Some(Hold::Memory);
+                false
+            }
         }
     }
 
@@ -195,6 +202,7 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         {
             inboxes.abort(slot);
         }
+        self.received.held = None;
     }
 
     /// One step: `None` means there is more to do.
@@ -261,10 +269,8 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
                         length,
                     },
                     Admit::Refuse => Sink::Discard(Some(Verdict::Refuse { subprotocol })),
-                    Admit::Hold => {
-                        self.received.held = Some(subprotocol);
-                        return (0, Some(Status::Held { subprotocol }));
-                    }
+                    Admit::Hold => return (0, self.hold(Hold::Inbox(subprotocol))),
+                    Admit::Wait => return (0, self.hold(Hold::Memory)),
                 };
                 self.stage = Stage::Body(sink);
                 #[cfg(feature = "snappy")]
@@ -294,6 +300,11 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             }
             Stage::Failed(status) => (bytes.len(), Some(*status)),
         }
+    }
+
+    fn hold(&mut self, hold: Hold) -> Option<Status> {
+        self.received.held = Some(hold);
+        Some(Status::Held(hold))
     }
 
     /// Verifies and decrypts the header in the stash; the length that it states, or `None` if its MAC does not fit.
@@ -343,8 +354,15 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             self.end_body();
             return (0, None);
         }
+        // What is decrypted cannot be taken back: no more is than there is room for.
+        if !self.reserve(BLOCK, inboxes) {
+            return (0, self.hold(Hold::Memory));
+        }
         if self.stashed == 0 && bytes.len() >= BLOCK {
-            let whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
+            let mut whole = bytes.len().min(self.left + self.padding).min(CHUNK) / BLOCK * BLOCK;
+            while whole > BLOCK && !self.reserve(whole, inboxes) {
+                whole = whole / 2 / BLOCK * BLOCK;
+            }
             let Some(chunk) = bytes.get_mut(..whole) else {
                 return (0, None);
             };

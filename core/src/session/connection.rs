@@ -229,6 +229,11 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             && matches!(&self.phase, Phase::Live(live) if live.receive.is_held())
     }
 
+    /// Begins the wait for shared memory anew: another session was told to go.
+    pub fn restart_memory_wait(&mut self, now: Instant) {
+        self.peer.restart_memory_wait(now);
+    }
+
     // ---- Waits ----
 
     /// Asks for a Ping now rather than at the next interval.

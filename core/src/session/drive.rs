@@ -30,6 +30,12 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         }
         self.resume_held(now, buffers);
         self.peer.handle_timeout(now);
+        if self.peer.is_closing()
+            && let Phase::Live(live) = &mut self.phase
+        {
+            // Its memory is of use to others.
+            live.receive.abort(buffers.inboxes());
+        }
         self.seal_control(now, local, buffers.output());
         if self.peer.is_closing() && !self.can_send() {
             // There is nothing to say a Disconnect with, so nothing to wait for.
@@ -50,9 +56,6 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             (State::Closed, Some(reason)) if !self.was_closed => {
                 self.was_closed = true;
                 buffers.output().clear();
-                if let Phase::Live(live) = &mut self.phase {
-                    live.receive.abort(buffers.inboxes());
-                }
                 Some(Event::Closed(reason))
             }
             _ => None,

@@ -94,7 +94,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
                 let inboxes = buffers.inboxes();
                 let (n, status) = live.receive.handle(&live.keys, now, rest, shared, inboxes);
                 on_status(&mut self.peer, now, status);
-                (n, !matches!(status, Status::Held { .. }))
+                (n, !matches!(status, Status::Held(_)))
             };
             self.peer.on_receive(now, live.receive.take_received());
             consumed += n;
@@ -138,7 +138,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         if !core::mem::take(&mut self.may_resume)
             || self.peer.is_closing()
             || !live.receive.is_held()
-            || !live.receive.could_open(buffers.inboxes())
+            || !live.receive.could_go_on(buffers.inboxes())
         {
             return;
         }
@@ -155,7 +155,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         if self.peer.is_closing() {
             return true;
         }
-        match &self.phase {
+        match &mut self.phase {
             Phase::Dead => true,
             Phase::Authenticated(_) => false,
             Phase::Handshake {
@@ -163,7 +163,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             } => gathered < wanted,
             Phase::Live(live) => {
                 !(B::KEEPS_HELLO && self.kept_hello.is_some())
-                    && (!live.receive.is_held() || live.receive.could_open(buffers.inboxes()))
+                    && (!live.receive.is_held() || live.receive.could_go_on(buffers.inboxes()))
             }
         }
     }
@@ -196,7 +196,7 @@ fn accept<Slot, const N: usize, S: Sponge>(
 /// Tells the peer what the receiver came upon.
 fn on_status<const N: usize>(peer: &mut Peer<N>, now: Instant, status: Status) {
     match status {
-        Status::NeedInput | Status::Held { .. } => {}
+        Status::NeedInput | Status::Held(_) => {}
         Status::Base(message) => peer.handle_base(now, message),
         Status::Violation(violation) => peer.handle_violation(now, violation),
         Status::Refused { subprotocol } => peer.close(now, CloseReason::Stalled { subprotocol }),

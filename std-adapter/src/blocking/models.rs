@@ -88,6 +88,10 @@ impl super::Machine for Model {
         self.closing.is_none() && self.inboxes.iter().any(|inbox| inbox.len() == INBOX)
     }
 
+    fn waits_for_memory(&mut self) -> bool {
+        true
+    }
+
     fn handle_end(&mut self, _: Instant, error: TransportError) {
         self.closing.get_or_insert(CloseReason::Transport(error));
         self.ended = true;
@@ -201,8 +205,6 @@ impl super::Env for ModelEnv {
         sync::lock(&self.0.set).0 = Some(at);
         self.0.changed.notify_one();
     }
-
-    fn wait_for_memory(&self) {}
 }
 
 type Session = Blocking<Model, ModelEnv>;
@@ -320,6 +322,8 @@ struct Rig {
     timer: Arc<Timer>,
     timing: thread::JoinHandle<()>,
     wire: Wire,
+    /// The end was seen by a background thread.
+    end: Arc<(Mutex<bool>, Condvar)>,
 }
 
 fn rig() -> Rig {
@@ -336,9 +340,17 @@ fn rig() -> Rig {
     )));
     let (of_thread, of_timer) = (Arc::clone(&session), Arc::clone(&timer));
     let timing = thread::spawn(move || run_timer(&of_timer, &of_thread));
+    let end = Arc::new((Mutex::new(false), Condvar::new()));
+    let seen = Arc::clone(&end);
+    session.at_end(Box::new(move |over, _| {
+        assert!(over.is_ok());
+        *sync::lock(&seen.0) = true;
+        seen.1.notify_one();
+    }));
     // The thread that opened the session ends without work.
     session.lock().reader.runs = false;
     Rig {
+        end,
         session,
         timer,
         timing,
@@ -375,6 +387,11 @@ impl Rig {
         }
         self.session.close(QUIT);
         assert_eq!(self.session.wait_closed(), QUIT);
+        let mut seen = sync::lock(&self.end.0);
+        while !*seen {
+            seen = sync::wait(&self.end.1, seen, None);
+        }
+        drop(seen);
         self.session.join_writer();
         sync::lock(&self.timer.set).1 = true;
         self.timer.changed.notify_one();

@@ -167,8 +167,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         }
         let now = self.env.now();
         state.put_back(half, now);
-        if state.machine.is_held() {
-            self.env.wait_for_memory();
+        if state.machine.is_held() && !state.machine.waits_for_memory() {
             state.resume(now);
         }
         if for_others {

@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
@@ -20,7 +21,7 @@ use super::deadlines::Place;
 use super::dialling::Reply;
 use super::handle::{Begun, Handle};
 use super::handler::Handler;
-use super::lane::Ticket;
+use super::lane::{Command, Lane, Ticket, Waiting};
 use super::node::Common;
 use super::open::{Open, Told};
 use super::tools::Tools;
@@ -53,6 +54,7 @@ pub(super) struct Entry {
     /// A handle waits for the wire.
     flushes: bool,
     told_end: bool,
+    waits_for_memory: bool,
     over: bool,
     pub(super) place: Place,
     /// Whether it is in the list of those whose turn comes.
@@ -103,6 +105,7 @@ impl Entry {
             sends: false,
             flushes: false,
             told_end: false,
+            waits_for_memory: false,
             over: false,
             place: Place::default(),
             queued: false,
@@ -130,9 +133,25 @@ impl Entry {
         self.open.close(now, reason);
     }
 
-    /// Whether it waits for memory that other sessions hold.
-    pub(super) fn is_starved(&mut self, tools: &mut Tools) -> bool {
-        self.open.connection.is_held() && !self.open.connection.wants_input(tools)
+    /// Ends the session because it holds more memory than any other, and others wait for it.
+    pub(super) fn evict(&mut self, now: Instant) {
+        self.open.close(now, CloseReason::MemoryFull);
+    }
+
+    /// After a turn: has the session resumed when there is memory for what it receives, if it waits for that. False if there
+    /// is some already.
+    pub(super) fn wait_for_memory(&mut self, lane: &Arc<Lane>) -> bool {
+        if let Some(account) = self.open.connection.waits_for_memory() {
+            let (lane, ticket) = (Arc::clone(lane), self.ticket);
+            self.waits_for_memory = account.wait(&Waker::from(Arc::new(Waiting { lane, ticket })));
+            return self.waits_for_memory;
+        }
+        if mem::take(&mut self.waits_for_memory)
+            && let Some(account) = self.open.connection.account()
+        {
+            account.stop_waiting();
+        }
+        true
     }
 
     /// Handles ask for something.
@@ -170,8 +189,6 @@ impl Entry {
                 if !bytes.is_empty() {
                     self.unread = bytes;
                 }
-            } else if self.open.connection.is_held() {
-                self.take(&mut [], tools, common);
             } else if !self.open.readable {
                 break;
             } else if reads == 0 {
@@ -215,9 +232,8 @@ impl Entry {
         }
         again |= self.open.connection.inbox.has_next() && self.handler.is_some();
         // The last steps may have made room for what was read already, or is there to be read: the poller tells of it once.
-        let connection = &mut self.open.connection;
-        let waits = self.open.readable || !self.unread.is_empty() || connection.is_held();
-        again |= waits && connection.wants_input(tools);
+        let wants_input = self.open.connection.wants_input(tools);
+        again |= wants_input && (self.open.readable || !self.unread.is_empty());
         match self
             .open
             .connection
@@ -336,11 +352,11 @@ impl Entry {
         common: &Common,
     ) -> Result<(), DisconnectReason> {
         let peer = self.open.connection.peer();
-        let (Some(remote), Some(lane)) = (peer.remote(), &tools.lane) else {
+        let (Some(remote), Some(lane)) = (peer.remote(), tools.lane.clone()) else {
             return Err(DisconnectReason::PROTOCOL_ERROR);
         };
         let begun = Begun {
-            lane: Arc::clone(lane),
+            lane: Arc::clone(&lane),
             ticket: self.ticket,
             id: remote.id,
             hello,
@@ -379,6 +395,9 @@ impl Entry {
         // Quoted: a name may hold line ends.
         let name = handle.client_name();
         log::debug!("session with {} ({name:?}) is active", handle.id());
+        let (lane, ticket) = (Arc::clone(&lane), self.ticket);
+        let account = (tools.host.memory).account(move || lane.push(Command::Evict(ticket)));
+        self.open.connection.set_account(account);
         self.handle = Some(handle.clone());
         self.call(tools, None, |handler, session| handler.on_active(session));
         if let Some(mut reply) = self.reply.take() {

@@ -1,7 +1,7 @@
 //! The way into a loop from other threads.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
@@ -26,6 +26,10 @@ pub(super) enum Command {
     Dial(NodeId, Vec<SocketAddr>, Reply),
     /// Look at what the handles of this session ask for.
     Look(Ticket),
+    /// There may be memory for what this session receives.
+    Resume(Ticket),
+    /// End this session: of those that share the memory it holds most.
+    Evict(Ticket),
 }
 
 #[derive(Default)]
@@ -42,8 +46,6 @@ pub(crate) struct Lane {
     /// Connections that are or will be driven by this loop.
     pub(super) load: AtomicUsize,
     pub(super) lateness: Lateness,
-    /// Memory of inboxes was given back while a session waited for it.
-    pub(super) memory_freed: AtomicBool,
 }
 
 impl Lane {
@@ -53,7 +55,6 @@ impl Lane {
             waker,
             load: AtomicUsize::new(0),
             lateness: Lateness::default(),
-            memory_freed: AtomicBool::new(false),
         }
     }
 
@@ -101,12 +102,15 @@ impl Lane {
     }
 }
 
-/// As the one who waits for memory.
-impl Wake for Lane {
+/// A session that waits for memory.
+pub(super) struct Waiting {
+    pub(super) lane: Arc<Lane>,
+    pub(super) ticket: Ticket,
+}
+
+impl Wake for Waiting {
     fn wake(self: Arc<Self>) {
-        if !self.memory_freed.swap(true, Ordering::AcqRel) {
-            Lane::wake(&self);
-        }
+        self.lane.push(Command::Resume(self.ticket));
     }
 }
 

@@ -202,6 +202,7 @@ impl EventNode {
         if let Some(address) = local_addr {
             host.set_listen_port(address.port());
         }
+        host.memory.guarantee(max_peers);
         let admission = Admission::new(host.id(), max_peers, max_pending);
         trusted.into_iter().for_each(|id| admission.trust(id, true));
         let throttle = InboundThrottle::new(inbound_interval, InboundThrottle::DEFAULT_CAPACITY);

@@ -12,10 +12,10 @@ use mio::net::TcpStream;
 use super::handle::Handle;
 use super::tools::Tools;
 use crate::connection::Connection;
-use crate::connection::inbox::Observer;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::host::Host;
+use crate::inbox::Observer;
 
 /// Bytes that wait before they are written in the midst of a turn.
 const MUCH: usize = 128 * 1024;
@@ -162,7 +162,7 @@ impl Observer for Told<'_> {
             });
     }
 
-    fn dropped(&self, subprotocol: usize) {
+    fn dropped(&self, subprotocol: usize, _meta: &Meta) {
         self.counters(subprotocol).for_each(Counters::dropped);
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::lane::Lane;
 use crate::compressor::Compressor;
-use crate::connection::inbox::Pool;
 use crate::host::Host;
 use crate::offer::Offer;
 
@@ -20,7 +19,6 @@ pub(crate) struct Tools {
     /// Sealed bytes that may wait for the wire before writers are told to wait. An empty output takes any frame.
     pub(crate) output_limit: usize,
     pub(crate) read: Vec<u8>,
-    pub(crate) pool: Pool,
     /// An output buffer, for the next session that has something to send.
     pub(crate) spare: Option<Vec<u8>>,
     pub(crate) compressor: Option<Box<Compressor>>,
@@ -34,7 +32,6 @@ impl Tools {
             read: vec![0; if lane.is_some() { READ_BUFFER } else { 0 }],
             lane,
             output_limit,
-            pool: Pool::default(),
             spare: None,
             compressor: None,
         }

@@ -1,10 +1,9 @@
 //! One loop: the thread that drives its share of the sessions.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 use std::{io, mem};
 
 use devp2p_core::error::{CloseReason, TransportError};
@@ -34,15 +33,11 @@ pub(super) struct Worker {
     poll: Poll,
     common: Arc<Common>,
     lane: Arc<Lane>,
-    /// The lane, as memory wakes it.
-    memory_waker: Waker,
     tools: Tools,
     slots: Slots,
     deadlines: Deadlines,
     /// Whose turn comes, each once.
     queue: VecDeque<usize>,
-    /// Sessions that wait for memory which others hold.
-    starved: HashSet<usize>,
     commands: Vec<Command>,
     quits: bool,
 }
@@ -58,14 +53,12 @@ impl Worker {
         let host = Arc::clone(&common.host);
         Self {
             poll,
-            memory_waker: Waker::from(Arc::clone(&lane)),
             tools: Tools::new(host, Some(Arc::clone(&lane)), common.output_limit),
             common,
             lane,
             slots: Slots::default(),
             deadlines: Deadlines::default(),
             queue: VecDeque::new(),
-            starved: HashSet::new(),
             commands: Vec::new(),
             quits: false,
         }
@@ -99,11 +92,6 @@ impl Worker {
             }
             self.take_commands();
             self.take_deadlines();
-            if self.lane.memory_freed.swap(false, Ordering::AcqRel) {
-                for index in mem::take(&mut self.starved) {
-                    self.enqueue(index);
-                }
-            }
             // One turn each: who wants another one waits for the others.
             for _ in 0..self.queue.len() {
                 if let Some(index) = self.queue.pop_front() {
@@ -138,6 +126,18 @@ impl Worker {
                 Command::Look(ticket) => {
                     if let Some(entry) = self.slots.entry(ticket) {
                         entry.look(&mut self.tools);
+                        self.enqueue(ticket.index);
+                    }
+                }
+                Command::Resume(ticket) => {
+                    if self.slots.entry(ticket).is_some() {
+                        self.enqueue(ticket.index);
+                    }
+                }
+                Command::Evict(ticket) => {
+                    let now = self.now();
+                    if let Some(entry) = self.slots.entry(ticket) {
+                        entry.evict(now);
                         self.enqueue(ticket.index);
                     }
                 }
@@ -282,12 +282,10 @@ impl Worker {
                 if let Turn::Until(at) = turn {
                     self.deadlines.set(index, &mut entry.place, at);
                 }
-                let starves = entry.is_starved(&mut self.tools);
+                let again = turn == Turn::Again || !entry.wait_for_memory(&self.lane);
                 self.slots.put(index, Slot::Open(entry));
-                if turn == Turn::Again {
+                if again {
                     self.enqueue(index);
-                } else if starves {
-                    self.wait_for_memory(index);
                 }
             }
             Slot::Connecting(mut connecting) => {
@@ -313,22 +311,6 @@ impl Worker {
                     }
                 }
             }
-        }
-    }
-
-    /// Has it looked at again when memory was given back, if all that there may be is held.
-    fn wait_for_memory(&mut self, index: usize) {
-        let memory = &self.common.host.memory;
-        let is_full = || memory.used().saturating_add(crate::limits::MESSAGE_COST) > memory.limit();
-        if !is_full() {
-            // Its own inbox is full: its handler decides when it goes on.
-            return;
-        }
-        memory.register(&self.memory_waker);
-        if is_full() {
-            self.starved.insert(index);
-        } else {
-            self.enqueue(index);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError};
+use devp2p_core::inbox::Hold;
 use devp2p_core::lifecycle::State;
 use devp2p_core::time::{self, PollAt};
 
@@ -385,7 +386,8 @@ impl Shared {
         if is_taken() {
             return;
         }
-        let memory = self.with(|machine| Arc::clone(machine.memory()));
+        let account = self.with(|machine| Arc::clone(machine.account()));
+        let waits_for_memory = || self.with(|machine| machine.peer().held() == Some(Hold::Memory));
         block_on(|cx| {
             let mut running = self.lock();
             running.reader = Some(cx.waker().clone());
@@ -393,15 +395,16 @@ impl Shared {
                 queue.wait_for_room(cx.waker());
             }
             drop(running);
-            memory.register(cx.waker());
-            match is_taken() {
-                true => {
-                    memory.unregister(cx.waker());
-                    Poll::Ready(())
+            loop {
+                if is_taken() {
+                    return Poll::Ready(());
                 }
-                false => Poll::Pending,
+                if !waits_for_memory() || account.wait(cx.waker()) {
+                    return Poll::Pending;
+                }
             }
         });
+        account.stop_waiting();
     }
 
     // ---- The thread that writes ----

@@ -16,7 +16,8 @@ use super::machine::{Life, Machine};
 use crate::block::{block_on, block_until};
 use crate::counters::{Counters, Traffic};
 use crate::handle::{Message, ReadError};
-use crate::queue::{Queue, Queued};
+use crate::inbox::Arrived;
+use crate::queue::Queue;
 use crate::time::to_std_duration;
 use crate::turn::Turns;
 
@@ -227,8 +228,8 @@ impl Subprotocol {
         &self.peer.life.queues[self.index]
     }
 
-    fn message(&self, next: Result<Queued, CloseReason>) -> Result<Message, ReadError> {
-        let Queued { meta, payload, .. } = next.map_err(ReadError::Closed)?;
+    fn message(&self, next: Result<Arrived, CloseReason>) -> Result<Message, ReadError> {
+        let Arrived { meta, payload, .. } = next.map_err(ReadError::Closed)?;
         let (code, length) = (meta.code.0, meta.length);
         let at = self.peer.shared.clock.to_std(meta.at);
         Ok(Message {

@@ -18,9 +18,10 @@ use devp2p_core::watch::Received;
 use super::{Decoded, Framing, Settings, VERSION};
 use crate::counters::{Counters, Traffic};
 use crate::host::{HostError, MAX_PROTOCOLS, check};
-use crate::memory::MemoryCap;
+use crate::inbox::{Arrived, Observer};
+use crate::memory::{Account, MemoryCap};
 use crate::peer::HelloText;
-use crate::queue::{Observer, Queue, Queued, Queues};
+use crate::queue::{Queue, Queues};
 
 /// Framed bytes that may wait for the wire before writers wait. An empty output takes any message.
 const OUTPUT_LIMIT: usize = 1024 * 1024;
@@ -105,9 +106,8 @@ pub(super) struct Life {
 
 impl Life {
     fn new(protocols: &[Protocol]) -> Arc<Self> {
-        let queue = |p: &Protocol| Queue::new(p.inbox, p.message_limit, p.overflow);
         Arc::new(Self {
-            queues: protocols.iter().map(queue).collect(),
+            queues: (protocols.iter().map(|protocol| Queue::new(protocol.into()))).collect(),
             counters: protocols.iter().map(|_| Counters::default()).collect(),
             hello: OnceLock::new(),
             closed: OnceLock::new(),
@@ -152,6 +152,9 @@ impl Machine {
         now: Instant,
     ) -> Result<Self, HostError> {
         let memory = Arc::new(MemoryCap::new(settings.memory_limit));
+        // There is one session at a time: all is its share or its pool.
+        memory.guarantee(1);
+        let account = memory.account(|| ());
         let ours = Ours {
             id: settings.id,
             client_name: settings.client_name,
@@ -165,7 +168,7 @@ impl Machine {
             peer: ours.peer(framing.is_begun().then_some(now)),
             ours,
             framing,
-            inboxes: inboxes(&life, memory),
+            inboxes: inboxes(&life, account),
             life,
             held: None,
             restarts: false,
@@ -182,7 +185,7 @@ impl Machine {
     pub fn restart(&mut self, now: Instant) {
         self.framing.restart();
         self.life = Life::new(&self.ours.protocols);
-        self.inboxes = inboxes(&self.life, Arc::clone(self.inboxes.memory()));
+        self.inboxes = inboxes(&self.life, Arc::clone(self.inboxes.account()));
         self.begin(self.framing.is_begun().then_some(now));
         (self.held, self.restarts) = (None, false);
         self.end = End::Open;
@@ -276,7 +279,7 @@ impl Machine {
     /// If there is no such protocol in the settings.
     pub fn try_read(&mut self, subprotocol: usize) -> Poll<Result<Delivered, CloseReason>> {
         let next = self.life.queues[subprotocol].poll_next(None);
-        next.map_ok(|Queued { meta, payload, .. }| Delivered { meta, payload })
+        next.map_ok(|Arrived { meta, payload, .. }| Delivered { meta, payload })
     }
 
     // ---- What goes out ----
@@ -481,8 +484,8 @@ impl Machine {
         &self.life
     }
 
-    pub(super) fn memory(&self) -> &Arc<MemoryCap> {
-        self.inboxes.memory()
+    pub(super) fn account(&self) -> &Arc<Account> {
+        self.inboxes.account()
     }
 
     pub(super) fn protocols(&self) -> &[Protocol] {
@@ -494,9 +497,9 @@ impl Machine {
     }
 }
 
-fn inboxes(life: &Life, memory: Arc<MemoryCap>) -> Queues<Told> {
+fn inboxes(life: &Life, account: Arc<Account>) -> Queues<Told> {
     let observer = Told(Arc::clone(&life.counters));
-    Queues::new(Arc::clone(&life.queues), memory, observer)
+    Queues::new(Arc::clone(&life.queues), account, observer)
 }
 
 impl std::fmt::Debug for Machine {

@@ -125,6 +125,7 @@ impl Builder {
             })?),
             None => None,
         };
+        self.host.memory.guarantee(self.max_peers);
         let interval = to_core_duration(self.inbound_interval);
         let shared = Arc::new(Shared::new(
             self.host,

@@ -1,6 +1,8 @@
 //! The RLPx session machine, as threads drive it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use devp2p_core::capability::Capability;
 use devp2p_core::code::LocalCode;
@@ -14,13 +16,14 @@ use devp2p_core::session::{PendingWrite, Progress, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::blocking::{self, Event};
-use crate::connection::inbox::{Arrived, Inbox, Observer};
 use crate::connection::output::Output;
 use crate::connection::{self, Connection, Encoded, Untold};
 use crate::counters::Counters;
 use crate::event_loop::tools::Tools;
 use crate::events::PeerEvent;
 use crate::host::{Host, MAX_PROTOCOLS};
+use crate::inbox::{Arrived, Inbox, Observer};
+use crate::memory::Account;
 use crate::offer::Offer;
 use crate::peer::HelloText;
 
@@ -39,6 +42,8 @@ pub(crate) struct Machine {
     hello_at: Instant,
     /// Whom messages are counted for, once the session is active.
     traffic: Option<Traffic>,
+    /// Tells of memory that was given back, and that the session is to go for what it holds.
+    memory: Option<(Waker, Arc<AtomicBool>)>,
     /// For the thread that opens the session.
     authenticated: Option<NodeId>,
     active: Option<HelloText>,
@@ -72,7 +77,7 @@ impl Observer for Told<'_> {
         }
     }
 
-    fn dropped(&self, subprotocol: usize) {
+    fn dropped(&self, subprotocol: usize, _: &Meta) {
         let Self(traffic, host) = self;
         for counters in [&traffic.counters[..], &host.counters[..]] {
             if let Some(counters) = counters.get(subprotocol) {
@@ -97,6 +102,7 @@ impl Machine {
             offer,
             hello_at: Instant::MAX,
             traffic: None,
+            memory: None,
             authenticated: None,
             active: None,
         }
@@ -140,7 +146,7 @@ impl Machine {
             return;
         }
         self.hello_at = Instant::MAX;
-        self.connection.inbox = Inbox::by_subprotocol(offer.registered.len());
+        self.connection.inbox = Inbox::new(offer.registered.len());
         self.tools.offer = Some(offer);
         self.connection.offer(now, &mut self.tools);
     }
@@ -161,6 +167,18 @@ impl Machine {
 
     pub(crate) fn reject(&mut self, now: Instant, reason: DisconnectReason) {
         self.connection.reject(now, reason);
+    }
+
+    /// From here on messages are taken, in memory of `account`; `freed` is called when there may be some for a message that
+    /// waits, and `evicted` says that the session is to go, for it holds most.
+    pub(crate) fn set_account(
+        &mut self,
+        account: Arc<Account>,
+        freed: Waker,
+        evicted: Arc<AtomicBool>,
+    ) {
+        self.connection.set_account(account);
+        self.memory = Some((freed, evicted));
     }
 
     /// From here on messages are counted.
@@ -199,6 +217,13 @@ impl blocking::Machine for Machine {
         self.connection.is_held()
     }
 
+    fn waits_for_memory(&mut self) -> bool {
+        match (self.connection.waits_for_memory(), &self.memory) {
+            (Some(account), Some((freed, _))) => account.wait(freed),
+            _ => true,
+        }
+    }
+
     fn handle_end(&mut self, now: Instant, error: TransportError) {
         self.connection.handle_end(now, error);
     }
@@ -206,6 +231,11 @@ impl blocking::Machine for Machine {
     fn poll(&mut self, now: Instant) -> Option<Event> {
         if self.hello_at <= now {
             self.offer(now, Offer::new(&self.tools.host, Vec::new()));
+        }
+        if let Some((_, evicted)) = &self.memory
+            && evicted.swap(false, Ordering::SeqCst)
+        {
+            self.connection.close(now, CloseReason::MemoryFull);
         }
         loop {
             match self.connection.poll(now, &mut self.tools) {

@@ -10,7 +10,7 @@ use devp2p_core::code::{LocalCode, WireCode};
 use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::{self, DisconnectReason};
 use devp2p_core::error::{CloseReason, TransportError};
-use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
+use devp2p_core::inbox::{Admit, FIRST_ROOM, Hold, Inboxes, Meta, Window};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Expected, Peer};
 use devp2p_core::rlp;
@@ -32,27 +32,63 @@ struct Slot {
     filled: usize,
 }
 
-/// Inboxes without a size, whose slots grow as bytes come.
-#[derive(Default)]
+/// Inboxes without a size, whose slots grow as bytes come, of memory that is sometimes not there.
 struct Growable {
     queues: [VecDeque<(Meta, Vec<u8>)>; 2],
+    random: Random,
+    /// How many times more there is none.
+    dry: usize,
+    /// Messages that were refused before they began, and within.
+    refused: [u32; 2],
+}
+
+impl Growable {
+    fn new() -> Self {
+        Self {
+            queues: Default::default(),
+            random: Random::new(5),
+            dry: 0,
+            refused: [0; 2],
+        }
+    }
+
+    /// Whether there is no memory now.
+    fn is_dry(&mut self) -> bool {
+        if self.dry == 0 && self.random.one_in(4) {
+            self.dry = self.random.index(20);
+        }
+        self.dry = self.dry.saturating_sub(1);
+        self.dry > 0
+    }
 }
 
 impl Inboxes for Growable {
     type Slot = Slot;
 
     fn open(&mut self, subprotocol: usize, length: u32) -> Admit<Slot> {
+        if self.is_dry() {
+            self.refused[0] += 1;
+            return Admit::Wait;
+        }
         Admit::Open(Slot {
             subprotocol,
             length: length as usize,
-            bytes: Vec::new(),
+            bytes: vec![0; FIRST_ROOM.min(length as usize)],
             filled: 0,
         })
     }
 
-    fn with<R>(&mut self, slot: &mut Slot, room: usize, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
+    fn reserve(&mut self, slot: &mut Slot, room: usize) -> bool {
         let wanted = slot.length.min(slot.filled + room);
+        if wanted > slot.bytes.len() && self.is_dry() {
+            self.refused[1] += 1;
+            return false;
+        }
         slot.bytes.resize(wanted.max(slot.bytes.len()), 0);
+        true
+    }
+
+    fn with<R>(&mut self, slot: &mut Slot, f: impl FnOnce(&mut Window<'_>) -> R) -> R {
         let mut window = Window::new(&mut slot.bytes, slot.filled);
         let result = f(&mut window);
         slot.filled = window.len();
@@ -132,11 +168,11 @@ fn receive(
     wire: &Receiver<Vec<u8>>,
     sender: &Thread,
 ) -> Growable {
-    let mut inboxes = Growable::default();
+    let mut inboxes = Growable::new();
     let mut buffer = vec![0; FIRST_FRAME_BUFFER];
     for mut bytes in wire {
         let mut at = 0;
-        while at < bytes.len() && !shared.peer().is_closing() {
+        while (at < bytes.len() || half.is_held()) && !shared.peer().is_closing() {
             if shared.peer().state() == State::AwaitingHello {
                 let (n, first) = half.handle_first(&shared.keys, &bytes[at..], &mut buffer);
                 at += n;
@@ -153,11 +189,13 @@ fn receive(
                 }
             } else {
                 let table = shared.peer().shared().clone();
-                let (n, status) =
-                    half.handle(&shared.keys, NOW, &mut bytes[at..], &table, &mut inboxes);
+                // In pieces, so that memory is missing in all places.
+                let end = bytes.len().min(at + inboxes.random.index(5_000));
+                let piece = &mut bytes[at..end];
+                let (n, status) = half.handle(&shared.keys, NOW, piece, &table, &mut inboxes);
                 at += n;
                 shared.change(|peer| match status {
-                    Status::NeedInput => {}
+                    Status::NeedInput | Status::Held(Hold::Memory) => {}
                     Status::Base(message) => peer.handle_base(NOW, message),
                     other => panic!("{other:?}"),
                 });
@@ -295,6 +333,11 @@ fn two_threads_a_side_exchange_messages_and_part() {
             .collect()
     });
     for (i, inboxes) in delivered.iter().enumerate() {
+        let [before, within] = inboxes.refused;
+        assert!(
+            before > 10 && within > 10,
+            "{before} and {within} were refused"
+        );
         for (subprotocol, queue) in inboxes.queues.iter().enumerate() {
             let sent = messages[1 - i].iter().filter(|(to, ..)| *to == subprotocol);
             let got = queue.iter();

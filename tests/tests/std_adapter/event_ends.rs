@@ -444,27 +444,50 @@ fn a_writer_that_is_told_to_wait_is_told_to_go_on() {
 }
 
 #[test]
-fn the_memory_of_all_inboxes_is_one_limit_and_sessions_take_turns() {
-    // Of one loop, so that who waits is woken by who gives back in the same loop and turn.
-    let host_of = host_with(1, vec![protocol("bulk", 1)], |b| b.memory_limit(100_000));
-    let server = node_with(&host_of, Script::default(), |b| {
-        b.listen("127.0.0.1:0").loops(1)
+fn a_session_that_waits_for_memory_goes_on_when_another_session_s_messages_are_delivered() {
+    // A pool of 100 000 bytes, and a share of 2 000 for each of 50. One loop, so that who waits is woken by who gives back in
+    // the same loop and turn.
+    let protocols = ["held", "bulk"].map(|name| protocol(name, 1).inbox(90_000));
+    let host_of = host_with(1, protocols.into(), |b| b.memory_limit(200_000));
+    let sessions = Arc::new(Mutex::new(Vec::new()));
+    let active = Arc::clone(&sessions);
+    let script = Script {
+        on_active: Arc::new(move |session| {
+            session.pause(0);
+            active
+                .lock()
+                .expect("no panic")
+                .push(session.handle().clone());
+        }),
+        ..Script::default()
+    };
+    let server = node_with(&host_of, script, |b| b.listen("127.0.0.1:0").loops(1));
+    let clients = [(2, "held"), (3, "bulk")].map(|(n, name)| {
+        let client = node(&host(n, vec![protocol(name, 1)]), Script::default());
+        let handle = client.dial(&server.enode());
+        assert_eq!(server.next(), Seen::Active);
+        (client, handle)
     });
-    let clients = [2, 3].map(|n| node(&host(n, vec![protocol("bulk", 1)]), Script::default()));
-    let handles = [0, 1].map(|n: usize| clients[n].dial(&server.enode()));
-    for n in 0..50 {
-        for handle in &handles {
-            send(handle, 0, 0, &noise(90_000 + n));
-        }
+    send(&clients[0].1, 0, 0, &noise(60_000));
+    while host_of.memory().used() < 60_000 {
+        thread::yield_now();
     }
-    let mut count = 0;
-    while count < 100 {
-        match server.next() {
-            Seen::Active => {}
-            Seen::Message(..) => count += 1,
-            seen => panic!("{seen:?}"),
-        }
+    send(&clients[1].1, 0, 0, &noise(80_000));
+    while host_of.memory().used() < 100_000 {
+        thread::yield_now();
     }
+    sessions.lock().expect("no panic")[0].resume(0);
+    let seen = [server.next(), server.next()];
+    let lengths = seen.map(|seen| match seen {
+        Seen::Message(subprotocol, 0, payload) => (subprotocol, payload.len()),
+        seen => panic!("{seen:?}"),
+    });
+    assert_eq!(lengths, [(0, 60_000), (1, 80_000)]);
+    assert!(
+        clients
+            .iter()
+            .all(|(_, handle)| handle.close_reason().is_none())
+    );
 }
 
 // ---- The node's end ----

@@ -25,6 +25,7 @@ mod session_end;
 mod session_events;
 mod session_raw;
 mod session_rig;
+mod siege;
 mod throttle;
 mod time;
 mod timer;

@@ -174,14 +174,15 @@ struct Shared {
     sessions: Vec<(Running, Running)>,
 }
 
+/// For two sessions: 5 000 bytes for each, and a pool of 10 000.
 const LIMIT: usize = 20_000;
-/// What can be over the limit: one message that had begun in each session.
-const OVER: usize = 2 * (1_000 + 64);
+const SHARE: usize = 5_000;
 
 fn shared() -> Shared {
     let (first, first_reader) = controlled("first", 1, 1);
     let (second, second_reader) = controlled("second", 1, 1);
     let server = host_with(9, vec![first, second], |b| b.memory_limit(LIMIT));
+    server.memory().guarantee(2);
     let mut sessions = Vec::new();
     let senders = [(1, "first"), (2, "second")].map(|(seed, name)| {
         let (protocol, control) = controlled(name, 1, 1);
@@ -207,19 +208,52 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The first session takes all that it can have, and nobody reads from it.
+    fn fill(&self) {
+        send_numbered(&self.senders[0], 30);
+        let began = std::time::Instant::now();
+        // Less than another message is left.
+        while self.server.memory().used() <= LIMIT - SHARE - 1_064 {
+            assert!(began.elapsed() < HANG, "the first session fills the pool");
+            std::thread::yield_now();
+        }
+    }
+}
+
 #[test]
-fn a_session_without_memory_goes_on_when_another_session_s_messages_are_read() {
+fn a_session_has_its_share_whatever_others_hold() {
     let shared = shared();
-    send_numbered(&shared.senders[0], 30);
+    shared.fill();
+    send_numbered(&shared.senders[1], 100);
+    read_numbered(&shared.readers[1], 100);
+    assert!(shared.server.memory().used() > LIMIT - SHARE - 1_064);
+    read_numbered(&shared.readers[0], 30);
+    shared.finish();
+}
+
+#[test]
+fn a_message_above_the_share_waits_until_another_session_s_messages_are_read() {
+    let shared = shared();
+    shared.fill();
+    let large = noise(2 * SHARE);
+    let sent = large.clone();
+    let sending = shared.senders[1].start(move |s| {
+        s.write(0, &sent).expect("a write");
+        s.flush().expect("the session lives");
+    });
     let began = std::time::Instant::now();
-    while shared.server.memory().used() < LIMIT - 63 {
-        assert!(began.elapsed() < HANG, "the first session fills the memory");
+    // Its share is all that it can have.
+    while shared.server.memory().used() <= LIMIT - 1_064 {
+        assert!(began.elapsed() < HANG, "the message begins");
         std::thread::yield_now();
     }
-    // This one is held back: its own inbox is empty, and nobody reads from it.
-    send_numbered(&shared.senders[1], 1);
+    assert_eq!(shared.readers[1].run(|s| s.try_read()), Ok(None));
     read_numbered(&shared.readers[0], 30);
-    read_numbered(&shared.readers[1], 1);
+    let read = shared.readers[1].start(|s| s.read().map(|message| message.payload));
+    let payload = read.recv_timeout(HANG).expect("it goes on");
+    assert_eq!(payload, Ok(large));
+    sending.recv_timeout(HANG).expect("no hang");
     shared.finish();
 }
 
@@ -238,7 +272,7 @@ fn sessions_that_share_the_memory_of_their_host_lose_nothing() {
             }
         }
         for _ in 0..1_000 {
-            assert!(shared.server.memory().used() <= LIMIT + OVER);
+            assert!(shared.server.memory().used() <= LIMIT);
             std::thread::yield_now();
         }
     });

@@ -136,7 +136,7 @@ impl<'a> Model<'a> {
     fn fill(&mut self, n: usize) {
         let Some(open) = &mut self.open else { return };
         let payload = open.waits.payload.as_deref().unwrap_or_default();
-        self.arena.with(&mut open.slot, n, |window| {
+        self.arena.with(&mut open.slot, |window| {
             let filled = window.len();
             assert_eq!(window.filled(), &payload[..filled]);
             assert_eq!(
@@ -298,7 +298,7 @@ fn put<const N: usize>(arena: &mut Arena<'_, N>, subprotocol: usize, payload: &[
     match arena.open(subprotocol, length) {
         Admit::Open(mut slot) => {
             assert_eq!(
-                arena.with(&mut slot, payload.len(), |window| window.push(payload)),
+                arena.with(&mut slot, |window| window.push(payload)),
                 payload.len()
             );
             arena.commit(slot, meta(length));
@@ -351,11 +351,11 @@ fn a_message_may_wrap_while_the_ones_before_it_are_read() {
     let Admit::Open(mut slot) = arena.open(0, 19) else {
         panic!("there is room at the beginning");
     };
-    arena.with(&mut slot, 19, |window| window.push(&[3; 10]));
+    arena.with(&mut slot, |window| window.push(&[3; 10]));
     assert_eq!(arena.peek(0).unwrap().payload, Some(&[2; 19][..]));
     arena.pop(0);
     assert_eq!(arena.peek(0), None, "an open message is not visible");
-    arena.with(&mut slot, 9, |window| window.push(&[3; 9]));
+    arena.with(&mut slot, |window| window.push(&[3; 9]));
     arena.commit(slot, meta(19));
     assert_eq!(arena.peek(0).unwrap().payload, Some(&[3; 19][..]));
 }

@@ -43,6 +43,7 @@ fn causes() -> Vec<(CloseReason, Option<u8>)> {
         (CloseReason::ReadTimeout, Some(0x0b)),
         (CloseReason::WriteTimeout, None),
         (CloseReason::Stalled { subprotocol }, Some(0x10)),
+        (CloseReason::MemoryFull, Some(0x04)),
         (CloseReason::HandshakeTimeout, Some(0x0b)),
         (CloseReason::IncompatibleVersion, Some(0x06)),
         (CloseReason::UselessPeer, Some(0x03)),

@@ -15,8 +15,9 @@ use devp2p_core::control::Control;
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, Violation};
 use devp2p_core::hello::{MAX_HELLO_LENGTH, NodeId};
+use devp2p_core::inbox::Hold;
 use devp2p_core::lifecycle::State;
-use devp2p_core::peer::{Expected, Held, Peer};
+use devp2p_core::peer::{Expected, Peer};
 use devp2p_core::time::{Instant, PollAt};
 use devp2p_tests::fixture::protocol;
 
@@ -92,13 +93,13 @@ impl<'a> Side<'a> {
         said
     }
 
-    fn take(&mut self, now: Instant, code: u64, payload: &[u8]) -> Result<(), Held> {
+    fn take(&mut self, now: Instant, code: u64, payload: &[u8]) -> Result<(), Hold> {
         self.peer
             .handle_message(now, &self.local, code, payload, &mut self.arena)
     }
 
     /// Takes what waits, until it is held back.
-    fn take_all(&mut self, now: Instant) -> Result<(), Held> {
+    fn take_all(&mut self, now: Instant) -> Result<(), Hold> {
         while let Some((code, payload)) = self.incoming.pop_front() {
             if let Err(held) = self.take(now, code, &payload) {
                 self.incoming.push_front((code, payload));

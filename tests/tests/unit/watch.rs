@@ -1,17 +1,23 @@
 //! The watches: a message whole in time, an inbox that holds back only so long, a wire that takes our bytes in time.
 
+use devp2p_core::config::Config;
+use devp2p_core::inbox::Hold;
 use devp2p_core::time::{Duration, Instant};
 use devp2p_core::watch::{Late, ReceiveWatch, Received, TransmitWatch};
 
-const MESSAGE: Duration = Duration::from_micros(300);
-const HOLD_BACK: Duration = Duration::from_micros(150);
+const CONFIG: Config = {
+    let mut config = Config::new();
+    config.message_timeout = Duration::from_micros(300);
+    config.hold_back_limit = Duration::from_micros(150);
+    config
+};
 const WRITE: Duration = Duration::from_micros(200);
 
 fn at(micros: u64) -> Instant {
     Instant::from_micros(micros)
 }
 
-fn received(messages: u32, partial: bool, held: Option<u8>) -> Received {
+fn received(messages: u32, partial: bool, held: Option<Hold>) -> Received {
     Received {
         messages,
         partial,
@@ -25,18 +31,17 @@ const PIECE: Received = Received {
     held: None,
 };
 
-/// Finds `late` at `deadline` exactly.
+/// `late` is what is found at `deadline`.
 #[track_caller]
 fn due(watch: &ReceiveWatch, deadline: u64, late: Late) {
-    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), at(deadline));
-    assert_eq!(watch.check(at(deadline - 1), MESSAGE, HOLD_BACK), None);
-    assert_eq!(watch.check(at(deadline), MESSAGE, HOLD_BACK), Some(late));
+    assert_eq!(watch.deadline(&CONFIG), at(deadline));
+    assert_eq!(watch.late(), Some(late));
 }
 
 #[track_caller]
 fn idle(watch: &ReceiveWatch) {
-    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
-    assert_eq!(watch.check(Instant::MAX, MESSAGE, HOLD_BACK), None);
+    assert_eq!(watch.deadline(&CONFIG), Instant::MAX);
+    assert_eq!(watch.late(), None);
 }
 
 #[test]
@@ -67,29 +72,29 @@ fn each_message_has_its_own_time() {
 #[test]
 fn an_inbox_that_holds_back_is_timed_instead_of_the_message() {
     let mut watch = ReceiveWatch::new();
-    let held = received(0, true, Some(3));
+    let held = received(0, true, Some(Hold::Inbox(3)));
     assert_eq!(watch.update(at(10), held), Some(true));
-    assert!(watch.is_held());
-    due(&watch, 160, Late::Inbox(3));
+    assert_eq!(watch.held(), Some(Hold::Inbox(3)));
+    due(&watch, 160, Late::Held(Hold::Inbox(3)));
     assert_eq!(watch.update(at(100), held), None);
-    due(&watch, 160, Late::Inbox(3));
+    due(&watch, 160, Late::Held(Hold::Inbox(3)));
 }
 
 #[test]
 fn held_time_is_not_counted_against_the_message() {
     let mut watch = ReceiveWatch::new();
     watch.update(at(0), PIECE);
-    watch.update(at(100), received(0, true, Some(1)));
-    due(&watch, 250, Late::Inbox(1));
+    watch.update(at(100), received(0, true, Some(Hold::Inbox(1))));
+    due(&watch, 250, Late::Held(Hold::Inbox(1)));
     assert_eq!(
         watch.update(at(240), PIECE),
         None,
         "room was found, the rest has yet to come"
     );
-    assert!(!watch.is_held());
+    assert_eq!(watch.held(), None);
     due(&watch, 440, Late::Message);
-    watch.update(at(400), received(0, true, Some(1)));
-    due(&watch, 550, Late::Inbox(1));
+    watch.update(at(400), received(0, true, Some(Hold::Inbox(1))));
+    due(&watch, 550, Late::Held(Hold::Inbox(1)));
     watch.update(at(410), PIECE);
     due(&watch, 450, Late::Message);
 }
@@ -97,28 +102,51 @@ fn held_time_is_not_counted_against_the_message() {
 #[test]
 fn a_slow_reader_is_not_a_stalled_one() {
     let mut watch = ReceiveWatch::new();
-    let next_held = received(1, true, Some(2));
-    watch.update(at(0), received(0, true, Some(2)));
+    let next_held = received(1, true, Some(Hold::Inbox(2)));
+    watch.update(at(0), received(0, true, Some(Hold::Inbox(2))));
     for now in [100, 200, 300, 400] {
         assert_eq!(watch.update(at(now), next_held), None);
-        due(&watch, now + 150, Late::Inbox(2));
+        due(&watch, now + 150, Late::Held(Hold::Inbox(2)));
     }
-    watch.update(at(500), received(1, true, Some(0)));
-    due(&watch, 650, Late::Inbox(0));
+    watch.update(at(500), received(1, true, Some(Hold::Inbox(0))));
+    due(&watch, 650, Late::Held(Hold::Inbox(0)));
     assert_eq!(watch.update(at(501), received(1, false, None)), Some(false));
     idle(&watch);
+}
+
+#[test]
+fn a_wait_for_memory_is_timed_apart_from_one_for_an_inbox() {
+    let mut watch = ReceiveWatch::new();
+    watch.update(at(0), received(0, true, Some(Hold::Inbox(1))));
+    let starved = received(0, true, Some(Hold::Memory));
+    assert_eq!(watch.update(at(100), starved), None);
+    due(&watch, 250, Late::Held(Hold::Memory));
+    watch.update(at(200), starved);
+    due(&watch, 250, Late::Held(Hold::Memory));
+    // The message began at 0, and was held back for 240.
+    watch.update(at(240), PIECE);
+    due(&watch, 540, Late::Message);
+}
+
+#[test]
+fn a_reader_that_waited_for_the_wire_has_its_time_anew() {
+    let mut watch = ReceiveWatch::new();
+    watch.update(at(0), received(0, true, Some(Hold::Inbox(1))));
+    watch.on_taken(at(149), &CONFIG);
+    due(&watch, 150, Late::Held(Hold::Inbox(1)));
+    watch.on_taken(at(150), &CONFIG);
+    due(&watch, 300, Late::Held(Hold::Inbox(1)));
 }
 
 #[test]
 fn at_the_far_end_of_time_the_watches_saturate() {
     let mut watch = ReceiveWatch::new();
     watch.update(at(u64::MAX - 2), PIECE);
-    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
-    assert_eq!(watch.check(at(u64::MAX - 1), MESSAGE, HOLD_BACK), None);
-    watch.update(at(u64::MAX - 2), received(0, true, Some(0)));
-    assert_eq!(watch.deadline(Duration::ZERO, Duration::MAX), Instant::MAX);
+    assert_eq!(watch.deadline(&CONFIG), Instant::MAX);
+    watch.update(at(u64::MAX - 2), received(0, true, Some(Hold::Inbox(0))));
+    assert_eq!(watch.deadline(&CONFIG), Instant::MAX);
     watch.update(Instant::MAX, PIECE);
-    assert_eq!(watch.deadline(MESSAGE, HOLD_BACK), Instant::MAX);
+    assert_eq!(watch.deadline(&CONFIG), Instant::MAX);
 
     let mut wire = TransmitWatch::new();
     wire.on_sealed(at(u64::MAX - 1), usize::MAX);

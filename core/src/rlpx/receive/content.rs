@@ -102,10 +102,33 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
         Ok((self.wire_length - used as u32, 0))
     }
 
-    /// Passes decrypted content to its sink.
+    /// Makes sure that there is room for what the next `length` bytes of the body become.
+    pub(super) fn reserve<I: Inboxes<Slot = Slot>>(
+        &mut self,
+        length: usize,
+        inboxes: &mut I,
+    ) -> bool {
+        let Stage::Body(Sink::Slot {
+            slot,
+            oversize: false,
+            ..
+        }) = &mut self.stage
+        else {
+            return true;
+        };
+        let room = self.left.min(length);
+        #[cfg(feature = "snappy")]
+        let room = match self.compressed {
+            true => self.decoder.room_for(room),
+            false => room,
+        };
+        inboxes.reserve(slot, room)
+    }
+
+    /// Passes decrypted content, for which there is room, to its sink.
     pub(super) fn consume_content<I: Inboxes<Slot = Slot>>(
         &mut self,
-        mut content: &[u8],
+        content: &[u8],
         inboxes: &mut I,
     ) {
         let Stage::Body(sink) = &mut self.stage else {
@@ -127,25 +150,14 @@ impl<Slot, S: Sponge> ReceiveHalf<Slot, S> {
             Sink::Slot { oversize: true, .. } => {}
             #[cfg(feature = "snappy")]
             Sink::Slot { slot, .. } if self.compressed => {
-                while !content.is_empty() {
-                    let before = self.decoder.produced();
-                    let room = self.decoder.room_for(content.len());
-                    match inboxes.with(slot, room, |window| self.decoder.decode(content, window)) {
-                        Ok(n) if n > 0 || self.decoder.produced() > before => {
-                            content = content.get(n..).unwrap_or_default();
-                        }
-                        _ => return self.condemn(inboxes),
-                    }
+                let decoded = inboxes.with(slot, |window| self.decoder.decode(content, window));
+                if decoded != Ok(content.len()) {
+                    self.condemn(inboxes);
                 }
             }
             Sink::Slot { slot, .. } => {
-                while !content.is_empty() {
-                    let n = inboxes.with(slot, content.len(), |window| window.push(content));
-                    if n == 0 {
-                        break;
-                    }
-                    content = content.get(n..).unwrap_or_default();
-                }
+                let taken = inboxes.with(slot, |window| window.push(content));
+                debug_assert_eq!(taken, content.len(), "room was reserved");
             }
         }
     }

@@ -7,7 +7,7 @@ use devp2p_core::config::Local;
 use devp2p_core::disconnect;
 use devp2p_core::error::{TransportError, Violation};
 use devp2p_core::hello::MAX_HELLO_LENGTH;
-use devp2p_core::inbox::{Admit, Inboxes, Meta};
+use devp2p_core::inbox::{Admit, Hold, Inboxes, Meta};
 use devp2p_core::lifecycle::State;
 use devp2p_core::peer::{BaseMessage, Peer};
 use devp2p_core::router::{Route, route};
@@ -111,7 +111,7 @@ impl Incoming {
         match inboxes.open(subprotocol, u32::from(length)) {
             Admit::Open(slot) => Self::Open { slot, code, length },
             Admit::Oversize(slot) => Self::Oversize { slot, code, length },
-            Admit::Hold => Self::Held {
+            Admit::Hold | Admit::Wait => Self::Held {
                 subprotocol,
                 code,
                 length,
@@ -141,7 +141,7 @@ impl Incoming {
     /// What the receiver's watch is to know, when `messages` came whole.
     pub(crate) fn received(&self, messages: u32, is_inside_frame: bool) -> Received {
         let held = match self {
-            Self::Held { subprotocol, .. } => Some(*subprotocol as u8),
+            Self::Held { subprotocol, .. } => Some(Hold::Inbox(*subprotocol as u8)),
             _ => None,
         };
         Received {
@@ -155,7 +155,7 @@ impl Incoming {
     pub(crate) fn push<const N: usize>(&mut self, inboxes: &mut Arena<'_, N>, piece: &[u8]) {
         match self {
             Self::Open { slot, .. } => {
-                inboxes.with(slot, piece.len(), |window| window.push(piece));
+                inboxes.with(slot, |window| window.push(piece));
             }
             Self::Hello { gathered } => append(inboxes.scratch(), gathered, piece),
             Self::Disconnect { bytes, gathered } => append(bytes, gathered, piece),

@@ -15,7 +15,7 @@ impl Entry {
     pub(super) fn deliver(&mut self, tools: &mut Tools) -> bool {
         let mut any = false;
         while self.handle.is_some()
-            && let Some(mut arrived) = self.open.connection.inbox.next()
+            && let Some(arrived) = self.open.connection.inbox.next()
         {
             any = true;
             if self.open.connection.close_reason().is_some_and(is_ours) {
@@ -23,13 +23,14 @@ impl Entry {
                 continue;
             }
             let (subprotocol, meta) = (arrived.subprotocol, arrived.meta);
-            let bytes = arrived.bytes.take();
-            let result = self.call(tools, Some(subprotocol), |handler, session| match &bytes {
-                Some(bytes) => {
+            let result = self.call(tools, Some(subprotocol), |handler, session| match &arrived
+                .payload
+            {
+                Some(payload) => {
                     let message = Message {
                         subprotocol,
                         code: meta.code.0,
-                        payload: bytes.get(..meta.length as usize).unwrap_or_default(),
+                        payload,
                         wire_length: meta.wire_length,
                         at: meta.at,
                     };
@@ -51,9 +52,6 @@ impl Entry {
                     reason: failure.reason(),
                 };
                 self.open.close(Open::now(tools), reason);
-            }
-            if let Some(bytes) = bytes {
-                tools.pool.give_back(bytes);
             }
         }
         if any {

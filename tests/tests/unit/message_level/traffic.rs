@@ -9,8 +9,8 @@ use devp2p_core::config::Config;
 use devp2p_core::control::Control;
 use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, WriteError};
+use devp2p_core::inbox::Hold;
 use devp2p_core::lifecycle::State;
-use devp2p_core::peer::Held;
 use devp2p_core::time::{Duration, PollAt};
 use devp2p_tests::random::Random;
 use devp2p_tests::wake::Counter;
@@ -57,7 +57,7 @@ fn a_message_that_is_held_back_is_passed_again_and_nothing_is_lost() {
     let protocols = two();
     let mut side = one_active(&protocols);
     assert_eq!(side.take(at(1), 16, &[1; 179]), Ok(()));
-    let held = Err(Held { subprotocol: 0 });
+    let held = Err(Hold::Inbox(0));
     assert_eq!(side.take(secs(2), 17, b"second"), held);
     assert_eq!(side.take(secs(14), 17, b"second"), held);
     assert_eq!(
@@ -95,6 +95,42 @@ fn the_pong_deadline_stands_still_while_a_message_is_held_back() {
     side.read(0);
     assert_eq!(side.take(secs(50), 16, b"x"), Ok(()));
     assert_eq!(side.peer.poll_at(), PollAt::At(secs(65)));
+}
+
+#[test]
+fn a_reader_that_waits_for_the_wire_is_not_a_stalled_one() {
+    let protocols = two();
+    let stalled = || {
+        let mut side = one_active(&protocols);
+        assert_eq!(side.take(at(1), 16, &[1; 179]), Ok(()));
+        side.peer.on_sealed(secs(1), 1000);
+        assert!(side.take(secs(2), 17, b"second").is_err());
+        side.peer.handle_timeout(secs(18));
+        assert_eq!(side.peer.close_reason(), None);
+        side
+    };
+    // The wire takes nothing of what was sealed: that is what is late.
+    let mut side = stalled();
+    side.peer.handle_timeout(secs(21));
+    assert_eq!(side.peer.close_reason(), Some(CloseReason::WriteTimeout));
+
+    // The wire has moved: from there on the reader has its time.
+    let mut side = stalled();
+    side.peer.on_taken(secs(19), 1000);
+    side.peer.handle_timeout(at(33_999_999));
+    assert_eq!(side.peer.close_reason(), None);
+    side.peer.handle_timeout(secs(34));
+    let cause = CloseReason::Stalled { subprotocol: 0 };
+    assert_eq!(side.peer.close_reason(), Some(cause));
+
+    // A Ping that the wire takes at once gives the reader no more time.
+    let mut side = one_active(&protocols);
+    assert_eq!(side.take(at(1), 16, &[1; 179]), Ok(()));
+    assert!(side.take(secs(2), 17, b"second").is_err());
+    side.peer.on_sealed(secs(15), 32);
+    side.peer.on_taken(at(15_000_100), 32);
+    side.peer.handle_timeout(secs(17));
+    assert_eq!(side.peer.close_reason(), Some(cause));
 }
 
 #[test]
