@@ -23,6 +23,7 @@ pub mod capability;
 pub mod code;
 pub mod config;
 pub mod control;
+pub mod delivery;
 pub mod disconnect;
 pub mod error;
 pub mod hello;
