@@ -73,6 +73,11 @@ impl<Slot> Delivery<Slot> {
         Self(Target::Nowhere)
     }
 
+    /// A message that breaks the protocol, if it is verified.
+    pub(crate) const fn violation(violation: Violation) -> Self {
+        Self(Target::Violation(violation))
+    }
+
     pub(crate) fn new<const N: usize>(
         state: State,
         shared: &SharedCapabilities<N>,
