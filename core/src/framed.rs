@@ -196,10 +196,13 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
 
     /// Bytes for the transport: contiguous, perhaps not all that wait.
     pub fn output(&self) -> &[u8] {
-        self.resources.output().readable()
+        match self.is_closed() && !self.framing.delimits_sessions() {
+            true => &[],
+            false => self.resources.output().readable(),
+        }
     }
 
-    /// How many bytes wait for the transport in all.
+    /// How many bytes wait for the transport in all, or have not left when it was dropped.
     pub fn output_length(&self) -> usize {
         self.resources.output().length()
     }
@@ -215,7 +218,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
     /// Whether the session is over, its end is said, and the transport took everything.
     pub fn is_flushed(&self) -> bool {
         let is_said = self.ended || !self.framing.delimits_sessions() || !self.framing.is_begun();
-        self.was_closed && is_said && self.output_length() == 0
+        self.was_closed && is_said && self.output().is_empty()
     }
 
     // ---- Local ends ----

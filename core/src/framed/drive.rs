@@ -14,7 +14,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
         self.may_resume = false;
         if self.delivery.held().is_some() {
             // Room in an inbox ends the holding back even if no byte comes.
-            self.handle_input(now, &[]);
+            self.handle_input(now, &mut []);
         }
         self.peer.handle_timeout(now);
         if self.is_closed() {
@@ -44,9 +44,6 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
             return None;
         }
         self.abort_message();
-        if !self.framing.delimits_sessions() {
-            self.resources.parts().output.clear();
-        }
         Some(Event::Closed(reason))
     }
 

@@ -48,11 +48,11 @@ impl Mark {
 pub trait Framing {
     /// Takes bytes from the front of `bytes` up to what makes something of them: returns how many it took, and what they say.
     /// Without the latter it took all, and has nothing more to say. What it said before is not asked for again: it may say
-    /// several things of the same bytes, one a call.
+    /// several things of the same bytes, one a call. What is encrypted is decrypted in place.
     ///
     /// A length that these bytes state is only the remote's word: take no room for it, and refuse
     /// ([`Decoded::Damaged`]) what the framing itself cannot carry.
-    fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> (usize, Option<Decoded<'a>>);
+    fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> (usize, Option<Decoded<'a>>);
 
     /// Whether a frame has begun to arrive and is not whole: then the message deadline runs.
     fn is_inside_frame(&self) -> bool;

@@ -9,15 +9,15 @@ use crate::time::Instant;
 use crate::watch::Received;
 
 impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
-    /// Takes bytes from the transport; returns how many. The rest is to be passed again when
+    /// Takes bytes from the transport, which the framing may decrypt in place; returns how many. The rest is to be passed again when
     /// [`wants_input`](Self::wants_input): an inbox is full, or this session is to be [restarted](Self::restart) first.
-    pub fn handle_input(&mut self, now: Instant, bytes: &[u8]) -> usize {
+    pub fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
         let (mut taken, mut messages) = (0, 0);
         while !self.restarts && self.open_inbox() {
-            let rest = bytes.get(taken..).unwrap_or_default();
-            let was_begun = self.framing.is_begun();
+            let rest = bytes.get_mut(taken..).unwrap_or_default();
+            let given = rest.len();
             let (n, decoded) = self.framing.decode(rest);
-            taken += n.min(rest.len());
+            taken += n.min(given);
             match decoded {
                 None => {
                     taken = bytes.len();
@@ -43,7 +43,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
                     }
                 }
                 // What is still on the line from before belongs to nobody.
-                Some(_) if !was_begun => self.abort_message(),
+                Some(_) if !self.framing.is_begun() => self.abort_message(),
                 Some(Decoded::Message { code, length }) => self.begin_message(code, length),
                 Some(Decoded::Complete) => {
                     messages += 1;

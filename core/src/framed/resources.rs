@@ -90,9 +90,6 @@ pub trait Output {
 
     /// The wire took `length` bytes of [`readable`](Self::readable).
     fn consume(&mut self, length: usize);
-
-    /// Forgets everything that waits.
-    fn clear(&mut self);
 }
 
 impl Output for Ring<'_> {
@@ -127,10 +124,6 @@ impl Output for Ring<'_> {
 
     fn consume(&mut self, length: usize) {
         self.consume(length);
-    }
-
-    fn clear(&mut self) {
-        self.clear();
     }
 }
 

@@ -33,7 +33,7 @@ impl Sealer {
         self.frame.as_ref().map_or(0, |frame| frame.left)
     }
 
-    /// Begins a frame. There is no other, and room for the framing's overhead.
+    /// Begins a frame; false if the payload is too long. There is no other, and room for the framing's overhead.
     pub(super) fn begin<F: Framing + ?Sized>(
         &mut self,
         framing: &mut F,
@@ -41,6 +41,9 @@ impl Sealer {
         code: WireCode,
         length: usize,
     ) -> bool {
+        if length > crate::MAX_MESSAGE_LENGTH as usize {
+            return false;
+        }
         let Some(header) = framing.begin(code, length) else {
             return false;
         };
