@@ -134,8 +134,7 @@ impl<F: Framing, R: Resources, const N: usize> FramedSession<F, R, N> {
             return Err(SetupError::Hello);
         }
         let needed = framing
-            .overhead()
-            .saturating_add(hello.max(CONTROL_LENGTH))
+            .frame_length(hello.max(CONTROL_LENGTH))
             .max(MAX_MARK);
         if !resources.output().can_fit(needed) {
             return Err(SetupError::Output { needed });
@@ -173,6 +172,7 @@ fn deadline(config: &Config, begun: Option<Instant>) -> Instant {
 impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
     /// Goes on with a new session, after [`Event::Closed`] and only if the framing delimits sessions. Messages that were not
     /// read are lost.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn restart(&mut self, now: Instant) {
         self.framing.restart();
         self.abort_message();

@@ -2,6 +2,7 @@
 //!
 //! * [`pair`]: two [`endpoint`]s, a [`link`] with seeded faults in each direction, and a virtual clock.
 //! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
+//! * [`kind`]: sessions over RLPx and over a framing of their own, which the same tests run over.
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
@@ -20,6 +21,7 @@ pub mod endpoint;
 pub mod fixture;
 pub mod geth;
 pub mod image;
+pub mod kind;
 pub mod link;
 pub mod node;
 pub mod pair;

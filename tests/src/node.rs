@@ -1,5 +1,9 @@
 //! A session with scripted writers and readers, driven exactly as its documentation says and not one call more.
 
+mod machine;
+
+pub use machine::Machine;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,9 +13,11 @@ use devp2p_core::code::LocalCode;
 use devp2p_core::config::Config;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::hello::NodeId;
+use devp2p_core::framed::{Fixed, FramedSession, Framing};
+use devp2p_core::hello::{MAX_HELLO_LENGTH, NodeId};
+use devp2p_core::peer::Expected;
 use devp2p_core::rlpx::NodeKey;
-use devp2p_core::session::{Event, Session, Storage, Write};
+use devp2p_core::session::{Event, Session, Storage};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
@@ -114,10 +120,10 @@ struct Reader {
 
 /// Messages that one task writes, one after the other.
 #[derive(Debug)]
-struct Writer {
+struct Writer<W> {
     subprotocol: usize,
     queue: VecDeque<(LocalCode, Vec<Vec<u8>>)>,
-    write: Option<Write>,
+    write: Option<W>,
     woken: bool,
     counter: Arc<Counter>,
     results: Vec<Result<(), WriteError>>,
@@ -126,12 +132,12 @@ struct Writer {
 }
 
 /// A session and its tasks.
-pub struct Node {
+pub struct Node<M: Machine = Session<'static, SLOTS>> {
     /// The session.
-    pub session: Session<'static, SLOTS>,
+    pub session: M,
     admission: Admission,
     readers: Vec<Reader>,
-    writers: Vec<Writer>,
+    writers: Vec<Writer<M::Write>>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     endings: VecDeque<Ending>,
@@ -198,8 +204,31 @@ impl Node {
         };
         (key, fixture::local(key, spec.version, protocols), storage)
     }
+}
 
-    fn new(spec: &Spec, session: Session<'static, SLOTS>) -> Self {
+impl<F: Framing> Node<FramedSession<F, Fixed<'static, SLOTS>, SLOTS>> {
+    /// One side of a link with a framing of its own; both are alike.
+    ///
+    /// # Panics
+    /// If the memory of `spec` does not do.
+    pub fn framed(spec: &Spec, framing: F) -> Self {
+        let protocols: &'static [Protocol] = leak(spec.protocols.clone());
+        let inboxes = protocols.iter().map(|protocol| protocol.inbox).sum();
+        let version = devp2p_core::framed::VERSION;
+        let memory = Fixed::new(
+            fixture::local(&fixture::key(spec.seed), version, protocols),
+            leak(vec![0xa5; MAX_HELLO_LENGTH.max(inboxes)]),
+            leak(vec![0x5a; spec.ring]),
+        );
+        let memory = memory.expect("enough memory");
+        let (config, start) = (spec.config, spec.start);
+        let session = FramedSession::new(framing, memory, config, Expected::Anyone, start);
+        Self::new(spec, session.expect("enough memory"))
+    }
+}
+
+impl<M: Machine> Node<M> {
+    fn new(spec: &Spec, session: M) -> Self {
         let readers = spec.protocols.iter().map(|_| Reader {
             reading: Reading::Eager,
             next: None,
@@ -246,7 +275,8 @@ impl Node {
             .into_iter()
             .map(|(code, slices)| (LocalCode(code), slices));
         // A subprotocol has one place to wait in, so one task at a time.
-        let busy = |writer: &Writer| writer.subprotocol == subprotocol && !writer.queue.is_empty();
+        let busy =
+            |writer: &Writer<_>| writer.subprotocol == subprotocol && !writer.queue.is_empty();
         if let Some(index) = self.writers.iter().position(busy) {
             self.writers[index].queue.extend(queue);
             return index;
@@ -458,7 +488,7 @@ impl Node {
             let mut write = writer
                 .write
                 .take()
-                .unwrap_or_else(|| Write::new(writer.subprotocol, *code));
+                .unwrap_or_else(|| M::write(writer.subprotocol, *code));
             let mut cx = Context::from_waker(&waker);
             let before = self.session.output_length();
             match self
@@ -483,7 +513,7 @@ impl Node {
     }
 }
 
-impl Endpoint for Node {
+impl<M: Machine> Endpoint for Node<M> {
     fn advance(&mut self, now: Instant, trace: &mut dyn FnMut(String)) -> bool {
         self.now = now;
         let mut any = self.poll_session(now, trace);

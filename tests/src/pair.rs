@@ -5,7 +5,7 @@ use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
 use crate::link::{Faults, Link};
-use crate::node::{Node, Spec};
+use crate::node::{Machine, Node, Spec};
 
 /// Lines of the trace that a failure shows.
 const SHOWN: usize = 80;
@@ -41,7 +41,9 @@ impl Pair<Node, Node> {
     pub fn over(a: &Spec, b: &Spec, faults: [Faults; 2], seed: u64) -> Self {
         Self::new(Node::dial(a, b.id()), Node::accept(b), faults, seed)
     }
+}
 
+impl<M: Machine> Pair<Node<M>, Node<M>> {
     /// Runs until both are active.
     ///
     /// # Panics

@@ -95,14 +95,13 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
         if !self.peer.wants_to_send() || !self.framing.is_begun() || self.sealer.is_inside_frame() {
             return false;
         }
-        let overhead = self.framing.overhead();
         let output = self.resources.output();
         if self.peer.has_said_hello() {
-            return output.fits(overhead.saturating_add(CONTROL_LENGTH));
+            return output.fits(self.framing.frame_length(CONTROL_LENGTH));
         }
         // Hello is encoded in place, so its room must be contiguous: it is as soon as the output is empty.
         let length = self.resources.local().hello_length().max(CONTROL_LENGTH);
-        let needed = overhead.saturating_add(length);
+        let needed = self.framing.frame_length(length);
         output.fits(needed) && output.contiguous() >= needed
     }
 
@@ -137,7 +136,8 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
 
     /// A task to wake. Call until `None`, after every lock is released if the driver has locks.
     pub fn next_wake(&mut self) -> Option<Waker> {
-        let room = match self.resources.output().fits(self.framing.overhead()) {
+        let output = self.resources.output();
+        let room = match self.sealer.has_room(&self.framing, output) {
             true => self.peer.take_room_waiter(),
             false => None,
         };

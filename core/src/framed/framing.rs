@@ -57,8 +57,17 @@ pub trait Framing {
     /// Whether a frame has begun to arrive and is not whole: then the message deadline runs.
     fn is_inside_frame(&self) -> bool;
 
-    /// The most bytes of header and trailer together.
-    fn overhead(&self) -> usize;
+    /// The most bytes of a header.
+    fn header_length(&self) -> usize;
+
+    /// The most bytes of a trailer.
+    fn trailer_length(&self) -> usize;
+
+    /// The most bytes of a frame with so many bytes of payload.
+    fn frame_length(&self, payload: usize) -> usize {
+        let overhead = self.header_length() + self.trailer_length();
+        payload.saturating_add(overhead)
+    }
 
     /// Begins a frame: what stands before the payload, or `None` if code or length are too large for this framing.
     fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark>;

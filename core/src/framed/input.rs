@@ -49,10 +49,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
                     messages += 1;
                     self.finish_message(now);
                 }
-                Some(Decoded::Damaged) => {
-                    self.abort_message();
-                    self.handle_end(now, TransportError::BadMac);
-                }
+                Some(Decoded::Damaged) => self.handle_damage(now),
                 Some(Decoded::End) => self.handle_end(now, TransportError::EndOfStream),
                 Some(Decoded::Restart) => {
                     self.handle_end(now, TransportError::EndOfStream);
@@ -99,9 +96,8 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
     /// The frame is whole and was verified.
     fn finish_message(&mut self, now: Instant) {
         if self.gathered != self.length {
-            // Not what the header stated: the framing has lost its way.
-            self.abort_message();
-            return self.handle_end(now, TransportError::BadMac);
+            // Not what the header stated.
+            return self.handle_damage(now);
         }
         let delivery = core::mem::replace(&mut self.delivery, Delivery::ignored());
         if delivery.is_hello() {
@@ -114,6 +110,14 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
         let head = self.head.get(..self.length).unwrap_or_default();
         let inboxes = self.resources.parts().inboxes;
         self.peer.finish_message(now, delivery, head, inboxes);
+    }
+
+    /// A message may be lost. While closing that is of no interest, and our Disconnect can still go out.
+    fn handle_damage(&mut self, now: Instant) {
+        self.abort_message();
+        if !self.peer.is_closing() {
+            self.handle_end(now, TransportError::BadMac);
+        }
     }
 
     /// What is arriving does not arrive whole, or is of no interest.

@@ -33,7 +33,7 @@ impl Sealer {
         self.frame.as_ref().map_or(0, |frame| frame.left)
     }
 
-    /// Begins a frame; false if the payload is too long. There is no other, and room for the framing's overhead.
+    /// Begins a frame; false if it cannot be framed. There is no other, and room for its header.
     pub(super) fn begin<F: Framing + ?Sized>(
         &mut self,
         framing: &mut F,
@@ -127,15 +127,19 @@ impl Sealer {
         self.frame = None;
     }
 
+    /// Whether what comes next has room: of a new frame the header, of the one in progress a byte of payload, or the trailer.
+    pub(super) fn has_room<F: Framing + ?Sized>(&self, framing: &F, output: &impl Output) -> bool {
+        match &self.frame {
+            None => output.fits(framing.header_length()),
+            Some(frame) if frame.left > 0 => output.free() > 0,
+            Some(_) => output.fits(framing.trailer_length()),
+        }
+    }
+
     /// Whether [`fill`](Self::fill) would do something.
     pub(super) fn can_fill<F: Framing + ?Sized>(&self, framing: &F, output: &impl Output) -> bool {
-        self.frame.as_ref().is_some_and(|frame| {
-            let has_room = match frame.left {
-                0 => output.fits(framing.overhead()),
-                _ => output.free() > 0,
-            };
-            frame.spoilt && has_room
-        })
+        let is_spoilt = self.frame.as_ref().is_some_and(|frame| frame.spoilt);
+        is_spoilt && self.has_room(framing, output)
     }
 
     /// Fills up a spoilt frame as far as there is room.

@@ -72,7 +72,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
             .poll_acquire(write.subprotocol, write.code, cx.as_deref_mut());
         let code = ready!(acquired)?;
         let output = self.resources.output();
-        if self.sealer.is_inside_frame() || !output.fits(self.framing.overhead()) {
+        if self.sealer.is_inside_frame() || !self.sealer.has_room(&self.framing, output) {
             self.peer.wait_for_room(cx);
             return Poll::Pending;
         }
@@ -95,7 +95,8 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
         write: &Write,
         cx: Option<&mut Context<'_>>,
     ) -> Poll<Result<(), WriteError>> {
-        if !self.resources.output().fits(self.framing.overhead()) || self.sealer.left() > 0 {
+        let output = self.resources.output();
+        if self.sealer.left() > 0 || !self.sealer.has_room(&self.framing, output) {
             self.peer.wait_for_room(cx);
             return Poll::Pending;
         }
@@ -127,7 +128,7 @@ impl<F: Framing + ?Sized, R: Resources, const N: usize> FramedSession<F, R, N> {
         };
         let wire = wire?;
         let length = total(payload);
-        let frame = length.saturating_add(self.framing.overhead());
+        let frame = self.framing.frame_length(length);
         let output = self.resources.output();
         let free = output.free();
         let sealed = if !output.can_fit(frame) {

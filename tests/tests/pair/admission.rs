@@ -7,7 +7,7 @@ use devp2p_tests::fixture::protocol;
 use devp2p_tests::link::Faults;
 use devp2p_tests::node::{Admission, Node, Spec};
 use devp2p_tests::pair::Pair;
-use devp2p_tests::rogue::{Manners, Rogue};
+use devp2p_tests::rogue::{Manners, Remote, Rogue};
 
 const REASONS: [DisconnectReason; 3] = [
     DisconnectReason::TOO_MANY_PEERS,

@@ -10,7 +10,7 @@ use devp2p_tests::link::Faults;
 use devp2p_tests::node::{Node, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body, compressed};
 
 const END: CloseReason = CloseReason::Transport(TransportError::EndOfStream);
 

@@ -9,7 +9,7 @@ use devp2p_tests::link::Faults;
 use devp2p_tests::node::{Got, Node, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body, compressed};
 
 const NOW: Instant = Instant::ZERO;
 

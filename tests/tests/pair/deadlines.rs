@@ -9,7 +9,7 @@ use devp2p_tests::link::{Chunking, Faults, Stall};
 use devp2p_tests::node::{Admission, Node, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body, compressed};
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 4096), protocol("echo", 2, 4096)]

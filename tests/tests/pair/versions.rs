@@ -7,7 +7,7 @@ use devp2p_tests::link::Faults;
 use devp2p_tests::node::{Node, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, compressed};
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 64 * 1024)]

@@ -55,8 +55,12 @@ impl Framing for Prefixed {
         !self.prefix.is_empty()
     }
 
-    fn overhead(&self) -> usize {
+    fn header_length(&self) -> usize {
         PREFIX
+    }
+
+    fn trailer_length(&self) -> usize {
+        0
     }
 
     fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark> {

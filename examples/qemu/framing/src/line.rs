@@ -107,8 +107,12 @@ impl Framing for Line {
         self.receiver.is_inside_frame()
     }
 
-    fn overhead(&self) -> usize {
-        HEADER_LENGTH + TRAILER_LENGTH
+    fn header_length(&self) -> usize {
+        HEADER_LENGTH
+    }
+
+    fn trailer_length(&self) -> usize {
+        TRAILER_LENGTH
     }
 
     fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark> {

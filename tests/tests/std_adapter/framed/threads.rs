@@ -310,8 +310,11 @@ impl Framing for Faulty {
     fn is_inside_frame(&self) -> bool {
         self.inner.is_inside_frame()
     }
-    fn overhead(&self) -> usize {
-        self.inner.overhead()
+    fn header_length(&self) -> usize {
+        self.inner.header_length()
+    }
+    fn trailer_length(&self) -> usize {
+        self.inner.trailer_length()
     }
     fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark> {
         if code.0 >= 16 {
