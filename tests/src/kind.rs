@@ -23,6 +23,8 @@ pub trait Kind {
     type Rogue: Remote;
     /// The base protocol version that both sides speak.
     const VERSION: u8;
+    /// Whether the transport proves who the remote is.
+    const PROVES_IDENTITY: bool;
 
     /// A node that dials `remote`.
     fn dial(spec: &Spec, remote: NodeId) -> Node<Self::Machine>;
@@ -71,6 +73,7 @@ impl Kind for Rlpx {
     type Machine = Session<'static, SLOTS>;
     type Rogue = Rogue;
     const VERSION: u8 = 5;
+    const PROVES_IDENTITY: bool = true;
 
     fn dial(spec: &Spec, remote: NodeId) -> Node {
         Node::dial(spec, remote)
@@ -97,6 +100,7 @@ impl Kind for Private {
     type Machine = FramedSession<Checked, Fixed<'static, SLOTS>, SLOTS>;
     type Rogue = Speaker;
     const VERSION: u8 = devp2p_core::framed::VERSION;
+    const PROVES_IDENTITY: bool = false;
 
     fn dial(spec: &Spec, _remote: NodeId) -> Node<Self::Machine> {
         Node::framed(spec, Checked::default())

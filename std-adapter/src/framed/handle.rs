@@ -292,6 +292,17 @@ impl Subprotocol {
         }
     }
 
+    /// Ends the session, since this subprotocol failed: the remote is told `reason`, by convention
+    /// [`SUBPROTOCOL_ERROR`](DisconnectReason::SUBPROTOCOL_ERROR), or
+    /// [`PROTOCOL_ERROR`](DisconnectReason::PROTOCOL_ERROR) for a message that could not be decoded.
+    pub fn fail(self, reason: DisconnectReason) {
+        let subprotocol = self.index as u8;
+        self.peer.close(CloseReason::ProtocolError {
+            subprotocol,
+            reason,
+        });
+    }
+
     fn write_until(
         &self,
         code: u32,

@@ -1,5 +1,6 @@
 //! Sessions over links that are private already: whole messages over a framing of the test's own, without RLPx.
 
+mod alike;
 mod line;
 mod machine;
 mod threads;

@@ -16,7 +16,7 @@ use crate::session_rig::HANG;
 
 /// Code 255 with an empty payload begins a session, 254 ends it. Both sides say both.
 #[derive(Default)]
-struct Delimited {
+pub(super) struct Delimited {
     inner: Prefixed,
     said: bool,
     heard: bool,
