@@ -54,7 +54,9 @@ pub struct Held {
 /// One session at message level, for up to `N` registered protocols.
 ///
 /// The driver owns the framing, the inboxes and the clock, and proceeds so:
-/// 1. Pass what comes in: [`handle_message`](Self::handle_message), or, where a receiver writes into the inboxes itself,
+/// 1. Pass what comes in: whole messages to [`handle_message`](Self::handle_message); those that arrive in pieces by
+///    [`begin_message`](Self::begin_message) and [`finish_message`](Self::finish_message), as
+///    [`FramedSession`](crate::framed::FramedSession) does; or, where a receiver writes into the inboxes itself,
 ///    [`handle_hello`](Self::handle_hello), [`handle_base`](Self::handle_base), [`handle_violation`](Self::handle_violation)
 ///    and [`on_receive`](Self::on_receive). Pass the end of the stream to [`handle_end`](Self::handle_end).
 /// 2. Whenever no frame is half written, send what [`poll_control`](Self::poll_control) returns, until it is `None`.
