@@ -4,6 +4,7 @@ use devp2p_core::config::Local;
 use devp2p_core::hello::NodeId;
 
 use crate::drive::{Board, run};
+use crate::line::line;
 use crate::node::{Node, Status};
 use crate::protocols::{SENSOR_INBOX, protocols};
 
@@ -30,8 +31,9 @@ pub fn boot(board: &mut impl Board, parameters: &str, id: u8) -> Status {
     };
     let mut inboxes = [0; ECHO_INBOX + SENSOR_INBOX];
     let mut output = [0; OUTPUT];
-    match Node::new(local, &mut inboxes, &mut output, sessions, board.now()) {
-        Some(mut node) => run(&mut node, board),
+    let now = board.now();
+    match line(local, &mut inboxes, &mut output, now) {
+        Some(line) => run(&mut Node::new(line, sessions, now), board),
         None => Status::Failure,
     }
 }

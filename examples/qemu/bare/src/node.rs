@@ -2,14 +2,13 @@
 
 use core::task::Poll;
 
-use devp2p_core::config::Local;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::framed::{Event, Write};
 use devp2p_core::lifecycle::State;
 use devp2p_core::time::{Duration, Instant, PollAt};
 
-use crate::line::{Line, line};
+use crate::line::Line;
 use crate::protocols::{
     ECHO, ECHO_REPLY, ECHO_REQUEST, LEAVE, OVERSIZE, READING, Reading, SENSOR, SET_INTERVAL,
 };
@@ -60,18 +59,10 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// A board that is done after so many sessions.
-    ///
-    /// `None` if `inboxes` or `output` is too small.
-    pub fn new(
-        local: Local<'a>,
-        inboxes: &'a mut [u8],
-        output: &'a mut [u8],
-        sessions: u32,
-        now: Instant,
-    ) -> Option<Self> {
-        Some(Self {
-            line: line(local, inboxes, output, now)?,
+    /// A board at this line that is done after so many sessions.
+    pub const fn new(line: Line<'a>, sessions: u32, now: Instant) -> Self {
+        Self {
+            line,
             sessions,
             status: Status::Success,
             interval: Duration::from_secs(1),
@@ -79,7 +70,7 @@ impl<'a> Node<'a> {
             number: 0,
             oversize: None,
             reply: None,
-        })
+        }
     }
 
     /// The line, to pass bytes in and out.

@@ -62,7 +62,8 @@ fn host(now: Instant) -> Line<'static> {
 
 fn board(sessions: u32, now: Instant) -> Node<'static> {
     let inboxes = leak(ECHO_INBOX + SENSOR_INBOX);
-    Node::new(local(1, &BOARD), inboxes, leak(320), sessions, now).unwrap()
+    let line = line(local(1, &BOARD), inboxes, leak(320), now).unwrap();
+    Node::new(line, sessions, now)
 }
 
 impl Bench {
