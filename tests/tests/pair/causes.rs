@@ -144,8 +144,8 @@ fn a_remote_disconnect_is_taken_in_every_form_and_answered_by_nothing<K: Kind>()
     }
     for (plain, reason) in forms {
         let mut payloads = vec![plain.clone()];
-        if !plain.is_empty() {
-            // Snappy of nothing is the bare zero.
+        // Snappy of nothing is the bare zero. A private framing compresses nothing, and does not look for long blocks.
+        if !plain.is_empty() && (K::VERSION == 5 || plain.len() < 3) {
             payloads.push(compressed(&plain));
         }
         for payload in payloads {
