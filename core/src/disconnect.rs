@@ -122,6 +122,17 @@ pub fn decode(payload: &[u8]) -> Option<DisconnectReason> {
     read_plain(payload, payload.len())
 }
 
+/// As [`decode`], of a payload of `length` bytes of which only the first [`HEAD_LENGTH`] were kept. A Snappy block that is longer
+/// is not read.
+pub fn decode_head(head: &[u8], length: usize) -> Option<DisconnectReason> {
+    let head = head.get(..length).unwrap_or(head);
+    #[cfg(feature = "snappy")]
+    if head.len() == length {
+        return decode(head);
+    }
+    read_plain(head, length)
+}
+
 /// The bytes of a payload, and of what it decompresses to, in which the reason is looked for: room for the headers of a block
 /// and of a list of 16 MiB, and for the reason.
 pub const HEAD_LENGTH: usize = 16;

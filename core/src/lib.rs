@@ -8,6 +8,7 @@
 //! * [`ping`], [`write_token`], [`lifecycle`]: one concern each; [`peer`] composes them.
 //! * `snappy`, `rlpx` (features, on by default): compression and the encrypted transport.
 //! * `session` (with `rlpx`): one connection from its first byte to its end.
+//! * [`framed`]: the same over a framing of one's own; [`delivery`] is a message's way from its code to its inbox.
 //!
 //! Time, bytes and randomness come in as arguments; the caller lends every buffer.
 #![cfg_attr(
@@ -28,8 +29,10 @@ pub mod capability;
 pub mod code;
 pub mod config;
 pub mod control;
+pub mod delivery;
 pub mod disconnect;
 pub mod error;
+pub mod framed;
 pub mod hello;
 pub mod inbox;
 pub mod lifecycle;

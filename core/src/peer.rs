@@ -4,16 +4,15 @@ mod send;
 mod time;
 
 use crate::SNAPPY_VERSION;
-use crate::code::WireCode;
 use crate::config::{Config, Local};
+use crate::delivery::{Delivery, Target};
 use crate::disconnect::{self, DisconnectReason};
 use crate::error::{CloseReason, TransportError, Violation};
 use crate::fmt::{debug, trace};
 use crate::hello::{Fields, MAX_HELLO_LENGTH, NodeId};
-use crate::inbox::{Admit, Hold, Inboxes, Meta};
+use crate::inbox::{Hold, Inboxes};
 use crate::lifecycle::{Lifecycle, State};
 use crate::ping::PingScheduler;
-use crate::router::{Route, route};
 use crate::shared_capabilities::SharedCapabilities;
 use crate::time::{Duration, Instant};
 use crate::waiter::Waiter;
@@ -47,7 +46,9 @@ pub enum BaseMessage {
 /// One session at message level, for up to `N` registered protocols.
 ///
 /// The driver owns the framing, the inboxes and the clock, and proceeds so:
-/// 1. Pass what comes in: [`handle_message`](Self::handle_message), or, where a receiver writes into the inboxes itself,
+/// 1. Pass what comes in: whole messages to [`handle_message`](Self::handle_message); those that arrive in pieces by
+///    [`begin_message`](Self::begin_message) and [`finish_message`](Self::finish_message), as
+///    [`FramedSession`](crate::framed::FramedSession) does; or, where a receiver writes into the inboxes itself,
 ///    [`handle_hello`](Self::handle_hello), [`handle_base`](Self::handle_base), [`handle_violation`](Self::handle_violation)
 ///    and [`on_receive`](Self::on_receive). Pass the end of the stream to [`handle_end`](Self::handle_end).
 /// 2. Whenever no frame is half written, send what [`poll_control`](Self::poll_control) returns, until it is `None`.
@@ -226,85 +227,58 @@ impl<const N: usize> Peer<N> {
         payload: &[u8],
         inboxes: &mut I,
     ) -> Result<(), Hold> {
-        if self.is_closing() {
-            return Ok(());
-        }
-        let mut received = Received {
-            messages: 1,
-            ..Received::default()
-        };
-        let mut result = Ok(());
-        match route(&self.shared, code) {
-            Route::Base(WireCode::HELLO) if self.state() == State::AwaitingHello => {
+        let mut delivery = self.begin_message(code, payload.len());
+        let held = delivery.open(inboxes);
+        if held.is_ok() {
+            delivery.push(inboxes, payload);
+            if delivery.is_hello() {
                 self.handle_hello(now, local, payload);
             }
-            Route::Base(WireCode::DISCONNECT) => {
-                self.handle_base(now, BaseMessage::Disconnect(disconnect::decode(payload)));
-            }
-            _ if self.state() == State::AwaitingHello => {
-                self.handle_violation(now, Violation::ExpectedHello)
-            }
-            Route::Base(_) | Route::Reserved if payload.len() > MAX_HELLO_LENGTH => {
-                self.handle_violation(now, Violation::BaseMessageTooLarge);
-            }
-            Route::Base(WireCode::PING) => self.handle_base(now, BaseMessage::Ping),
-            Route::Base(WireCode::PONG) => self.handle_base(now, BaseMessage::Pong),
-            // A second Hello too.
-            Route::Base(_) | Route::Reserved => {}
-            Route::OutOfRange => self.handle_violation(now, Violation::CodeOutOfRange),
-            Route::Subprotocol { subprotocol, code } => {
-                let Some(length) = u32::try_from(payload.len())
-                    .ok()
-                    .filter(|n| *n <= crate::MAX_MESSAGE_LENGTH)
-                else {
-                    self.handle_violation(now, Violation::MessageTooLarge);
-                    return Ok(());
-                };
-                let meta = Meta {
-                    code,
-                    length,
-                    wire_length: length,
-                    at: now,
-                };
-                let slot = match inboxes.open(subprotocol, length) {
-                    Admit::Open(mut slot) => {
-                        if inboxes.reserve(&mut slot, payload.len()) {
-                            inboxes.with(&mut slot, |window| window.push(payload));
-                            Ok(Some(slot))
-                        } else {
-                            inboxes.abort(slot);
-                            Err(Hold::Memory)
-                        }
-                    }
-                    Admit::Oversize(slot) => Ok(Some(slot)),
-                    Admit::Drop => {
-                        inboxes.dropped(subprotocol, meta);
-                        Ok(None)
-                    }
-                    Admit::Refuse => {
-                        let subprotocol = subprotocol as u8;
-                        self.close(now, CloseReason::Stalled { subprotocol });
-                        Ok(None)
-                    }
-                    Admit::Hold => Err(Hold::Inbox(subprotocol as u8)),
-                    Admit::Wait => Err(Hold::Memory),
-                };
-                match slot {
-                    Ok(Some(slot)) => inboxes.commit(slot, meta),
-                    Ok(None) => {}
-                    Err(held) => {
-                        received = Received {
-                            messages: 0,
-                            partial: true,
-                            held: Some(held),
-                        };
-                        result = Err(held);
-                    }
-                }
-            }
+            let reason = match delivery.is_disconnect() {
+                true => disconnect::decode(payload),
+                false => None,
+            };
+            self.finish_message(now, delivery, reason, inboxes);
         }
-        self.on_receive(now, received);
-        result
+        self.on_receive(
+            now,
+            Received {
+                messages: u32::from(held.is_ok()),
+                partial: held.is_err(),
+                held: held.err(),
+            },
+        );
+        held
+    }
+
+    /// Routes a message that begins to arrive: its code on the wire, and bytes of payload.
+    pub fn begin_message<Slot>(&self, code: u64, length: usize) -> Delivery<Slot> {
+        Delivery::new(self.state(), &self.shared, code, length)
+    }
+
+    /// The message has arrived whole and is verified: now it counts. `reason` is that of a Disconnect, if it gave one that can
+    /// be read; the payload of a Hello goes to [`handle_hello`](Self::handle_hello) before. Then call
+    /// [`on_receive`](Self::on_receive).
+    pub fn finish_message<I: Inboxes>(
+        &mut self,
+        now: Instant,
+        delivery: Delivery<I::Slot>,
+        reason: Option<DisconnectReason>,
+        inboxes: &mut I,
+    ) {
+        match delivery.0 {
+            Target::Nowhere | Target::Unopened(_) | Target::Held(..) | Target::Hello => {}
+            Target::Slot { slot, meta, .. } => inboxes.commit(slot, meta.meta(now)),
+            Target::Dropped(meta) => {
+                inboxes.dropped(usize::from(meta.subprotocol), meta.meta(now));
+            }
+            Target::Refused { subprotocol } => {
+                self.close(now, CloseReason::Stalled { subprotocol });
+            }
+            Target::Disconnect => self.handle_base(now, BaseMessage::Disconnect(reason)),
+            Target::Base(message) => self.handle_base(now, message),
+            Target::Violation(violation) => self.handle_violation(now, violation),
+        }
     }
 
     /// The stream ended or broke. A live session closes with this cause. A closing one is then closed; but if only the

@@ -41,8 +41,17 @@ impl<'a> Ring<'a> {
         self.bytes.len()
     }
 
+    /// How many of the free bytes are contiguous.
+    pub(crate) fn contiguous_room(&self) -> usize {
+        match (self.read + self.length).checked_sub(self.capacity()) {
+            _ if self.length == 0 => self.capacity(),
+            None => self.capacity() - self.read - self.length,
+            Some(at) => self.read - at,
+        }
+    }
+
     /// The contiguous part of the next `n` bytes, which are free.
-    fn room(&mut self, n: usize) -> &mut [u8] {
+    pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
         if self.length == 0 {
             self.read = 0;
         }

@@ -7,8 +7,8 @@
 //! * [`transport`]: what carries a session, split into reader, writer and closer.
 //! * [`memory`], [`throttle`], [`backoff`]: what bounds memory, inbound attempts and redials.
 //! * [`protocol`], [`host`]: what is offered, and what all sessions of a program share.
-//! * `link`, `receive`, `lead`, `busy_poll`: the middle of a session; what puts bytes on the wire, who reads them, and how long
-//!   that polls.
+//! * `connection`, `compressor`, `blocking`, `busy_poll`: the middle of a session; core's machine over memory that grows, who
+//!   compresses, which thread reads, and how long that polls.
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
 //! * [`node`]: listens and dials, and holds all sessions of a host.
 //! * [`event_loop`]: the same for thousands of sessions from a few threads, with protocols as callbacks.

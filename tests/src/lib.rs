@@ -1,7 +1,9 @@
 //! Harness shared by the system tests.
 //!
 //! * [`pair`]: two [`endpoint`]s, a [`link`] with seeded faults in each direction, and a virtual clock.
-//! * [`node`]: a session with scripted writers and readers, over fixed memory or over [`growable`] one; [`rogue`]: a peer that says whatever it is told.
+//! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
+//! * [`kind`]: sessions over RLPx, in fixed memory and in [`growable`] one, and over a framing of their own, which the same
+//!   tests run over.
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
 //! * [`geth`]: a go-ethereum peer in a process of its own.
@@ -21,6 +23,7 @@ pub mod fixture;
 pub mod geth;
 pub mod growable;
 pub mod image;
+pub mod kind;
 pub mod link;
 pub mod node;
 pub mod pair;

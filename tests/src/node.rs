@@ -1,24 +1,25 @@
 //! A session with scripted writers and readers, driven exactly as its documentation says and not one call more.
 
+mod machine;
+
+pub use machine::Machine;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use devp2p_core::arena::Message;
 use devp2p_core::capability::Protocol;
 use devp2p_core::code::LocalCode;
 use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_core::hello::NodeId;
-use devp2p_core::peer::Peer;
-use devp2p_core::rlpx::{Handshake, NodeKey};
-use devp2p_core::session::{Event, PendingWrite, Session, Storage};
+use devp2p_core::rlpx::NodeKey;
+use devp2p_core::session::{Event, Session};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
 use crate::fixture;
-use crate::growable::Growable;
 use crate::wake::Counter;
 
 /// More protocols are never registered in these tests.
@@ -91,6 +92,11 @@ impl Spec {
         *fixture::key(self.seed).id()
     }
 
+    /// Bytes that its inboxes hold together.
+    fn inboxes(&self) -> usize {
+        self.protocols.iter().map(|protocol| protocol.inbox).sum()
+    }
+
     fn leak(&self) -> (&'static NodeKey, Local<'static>) {
         let key: &'static NodeKey = Box::leak(Box::new(fixture::key(self.seed)));
         let protocols: &'static [Protocol] = leak(self.protocols.clone());
@@ -123,10 +129,10 @@ struct Reader {
 
 /// Messages that one task writes, one after the other.
 #[derive(Debug)]
-struct Writer {
+struct Writer<W> {
     subprotocol: usize,
     queue: VecDeque<(LocalCode, Vec<Vec<u8>>)>,
-    write: Option<PendingWrite>,
+    write: Option<W>,
     woken: bool,
     counter: Arc<Counter>,
     results: Vec<Result<(), WriteError>>,
@@ -134,151 +140,13 @@ struct Writer {
     frozen: bool,
 }
 
-/// A session as [`Node`] drives it: the core's over fixed memory, or the same machine over memory that grows. The methods are
-/// those of [`Session`].
-#[expect(missing_docs, reason = "as Session's")]
-pub trait Drive: Sized {
-    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self;
-    fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize;
-    fn wants_input(&mut self) -> bool;
-    fn handle_end(&mut self, now: Instant, error: TransportError);
-    fn output(&self) -> &[u8];
-    fn output_length(&self) -> usize;
-    fn consume_output(&mut self, now: Instant, n: usize);
-    fn peek(&self, subprotocol: usize) -> Option<Message<'_>>;
-    fn pop(&mut self, subprotocol: usize);
-    fn poll_readable(
-        &mut self,
-        subprotocol: usize,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<(), CloseReason>>;
-    fn poll_write(
-        &mut self,
-        now: Instant,
-        write: &mut PendingWrite,
-        payload: &[&[u8]],
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<Result<(), WriteError>>;
-    fn abandon(&mut self, now: Instant, write: &PendingWrite);
-    fn poll(&mut self, now: Instant) -> Option<Event>;
-    fn poll_at(&self) -> PollAt;
-    fn next_wake(&mut self) -> Option<Waker>;
-    fn admit(&mut self);
-    fn reject(&mut self, now: Instant, reason: DisconnectReason);
-    fn peer(&self) -> &Peer<SLOTS>;
-}
-
-/// [`Drive`] by the methods of that name.
-macro_rules! drive {
-    ($session:ty, $start:item) => {
-        impl Drive for $session {
-            $start
-            fn handle_input(&mut self, now: Instant, bytes: &mut [u8]) -> usize {
-                self.handle_input(now, bytes)
-            }
-            fn wants_input(&mut self) -> bool {
-                self.wants_input()
-            }
-            fn handle_end(&mut self, now: Instant, error: TransportError) {
-                self.handle_end(now, error);
-            }
-            fn output(&self) -> &[u8] {
-                self.output()
-            }
-            fn output_length(&self) -> usize {
-                self.output_length()
-            }
-            fn consume_output(&mut self, now: Instant, n: usize) {
-                self.consume_output(now, n);
-            }
-            fn peek(&self, subprotocol: usize) -> Option<Message<'_>> {
-                self.peek(subprotocol)
-            }
-            fn pop(&mut self, subprotocol: usize) {
-                self.pop(subprotocol);
-            }
-            fn poll_readable(
-                &mut self,
-                subprotocol: usize,
-                cx: Option<&mut Context<'_>>,
-            ) -> Poll<Result<(), CloseReason>> {
-                self.poll_readable(subprotocol, cx)
-            }
-            fn poll_write(
-                &mut self,
-                now: Instant,
-                write: &mut PendingWrite,
-                payload: &[&[u8]],
-                cx: Option<&mut Context<'_>>,
-            ) -> Poll<Result<(), WriteError>> {
-                self.poll_write(now, write, payload, cx)
-            }
-            fn abandon(&mut self, now: Instant, write: &PendingWrite) {
-                self.abandon(now, write);
-            }
-            fn poll(&mut self, now: Instant) -> Option<Event> {
-                self.poll(now)
-            }
-            fn poll_at(&self) -> PollAt {
-                self.poll_at()
-            }
-            fn next_wake(&mut self) -> Option<Waker> {
-                self.next_wake()
-            }
-            fn admit(&mut self) {
-                self.admit();
-            }
-            fn reject(&mut self, now: Instant, reason: DisconnectReason) {
-                self.reject(now, reason);
-            }
-            fn peer(&self) -> &Peer<SLOTS> {
-                self.peer()
-            }
-        }
-    };
-}
-
-drive!(
-    Session<'static, SLOTS>,
-    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self {
-        let (key, local) = spec.leak();
-        let inboxes: usize = local.protocols.iter().map(|protocol| protocol.inbox).sum();
-        let inboxes = inboxes.max(devp2p_core::session::MIN_INBOX_MEMORY);
-        let storage = Storage {
-            inboxes: leak(vec![0xa5; inboxes]),
-            ring: leak(vec![0x5a; spec.ring]),
-            table: leak(vec![0xdead; spec.table]),
-        };
-        let (config, entropy) = (spec.config, fixture::entropy(spec.seed));
-        let session = match dialled {
-            Some(remote) => Session::dial(remote, key, local, config, storage, entropy, spec.start),
-            None => Session::accept(key, local, config, storage, entropy, spec.start),
-        };
-        session.expect("enough storage")
-    }
-);
-
-drive!(
-    Growable,
-    fn start(spec: &Spec, dialled: Option<NodeId>) -> Self {
-        let (key, local) = spec.leak();
-        let entropy = fixture::entropy(spec.seed);
-        let handshake = match dialled {
-            Some(remote) => Handshake::initiator(remote, entropy),
-            None => Handshake::recipient(entropy),
-        };
-        let sizes = (spec.ring, spec.table);
-        Growable::new(handshake, key, local, spec.config, sizes, spec.start)
-    }
-);
-
 /// A session and its tasks.
-pub struct Node<S = Session<'static, SLOTS>> {
+pub struct Node<M: Machine = Session<'static, SLOTS>> {
     /// The session.
-    pub session: S,
+    pub session: M,
     admission: Admission,
     readers: Vec<Reader>,
-    writers: Vec<Writer>,
+    writers: Vec<Writer<M::Write>>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     endings: VecDeque<Ending>,
@@ -293,13 +161,13 @@ fn leak<T>(values: Vec<T>) -> &'static mut [T] {
     Box::leak(values.into_boxed_slice())
 }
 
-impl<S: Drive> Node<S> {
+impl<M: Machine> Node<M> {
     /// The side that dials `remote`.
     ///
     /// # Panics
     /// If the storage of `spec` does not do.
     pub fn dial(spec: &Spec, remote: NodeId) -> Self {
-        Self::new(spec, S::start(spec, Some(remote)))
+        Self::new(spec, M::start(spec, Some(remote)))
     }
 
     /// The side that is dialled.
@@ -307,10 +175,10 @@ impl<S: Drive> Node<S> {
     /// # Panics
     /// If the storage of `spec` does not do.
     pub fn accept(spec: &Spec) -> Self {
-        Self::new(spec, S::start(spec, None))
+        Self::new(spec, M::start(spec, None))
     }
 
-    fn new(spec: &Spec, session: S) -> Self {
+    fn new(spec: &Spec, session: M) -> Self {
         let readers = spec.protocols.iter().map(|_| Reader {
             reading: Reading::Eager,
             next: None,
@@ -357,7 +225,8 @@ impl<S: Drive> Node<S> {
             .into_iter()
             .map(|(code, slices)| (LocalCode(code), slices));
         // A subprotocol has one place to wait in, so one task at a time.
-        let busy = |writer: &Writer| writer.subprotocol == subprotocol && !writer.queue.is_empty();
+        let busy =
+            |writer: &Writer<_>| writer.subprotocol == subprotocol && !writer.queue.is_empty();
         if let Some(index) = self.writers.iter().position(busy) {
             self.writers[index].queue.extend(queue);
             return index;
@@ -569,7 +438,7 @@ impl<S: Drive> Node<S> {
             let mut write = writer
                 .write
                 .take()
-                .unwrap_or_else(|| PendingWrite::new(writer.subprotocol, *code));
+                .unwrap_or_else(|| M::write(writer.subprotocol, *code));
             let mut cx = Context::from_waker(&waker);
             let before = self.session.output_length();
             match self
@@ -594,7 +463,7 @@ impl<S: Drive> Node<S> {
     }
 }
 
-impl<S: Drive> Endpoint for Node<S> {
+impl<M: Machine> Endpoint for Node<M> {
     fn advance(&mut self, now: Instant, trace: &mut dyn FnMut(String)) -> bool {
         self.now = now;
         let mut any = self.poll_session(now, trace);

@@ -5,7 +5,7 @@ use devp2p_core::time::{Duration, Instant, PollAt};
 
 use crate::endpoint::{Ending, Endpoint};
 use crate::link::{Faults, Link};
-use crate::node::{Drive, Node, Spec};
+use crate::node::{Machine, Node, Spec};
 
 /// Lines of the trace that a failure shows.
 const SHOWN: usize = 80;
@@ -31,7 +31,7 @@ pub struct Pair<A, B> {
     dropped: [bool; 2],
 }
 
-impl<S: Drive> Pair<Node<S>, Node<S>> {
+impl<M: Machine> Pair<Node<M>, Node<M>> {
     /// `a` dials `b` over a perfect link.
     pub fn dial(a: &Spec, b: &Spec) -> Self {
         Self::over(a, b, [Faults::none(), Faults::none()], 0)

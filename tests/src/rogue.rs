@@ -50,7 +50,61 @@ struct Keys {
     mac: Mac,
 }
 
-/// A scripted peer.
+/// A scripted peer, over whatever framing.
+pub trait Remote: Endpoint {
+    /// Says this next.
+    fn say(&mut self, what: Say);
+
+    /// Its key.
+    fn key(&self) -> &NodeKey;
+
+    /// The codes and payloads of the frames that came, as they were on the wire.
+    fn messages(&self) -> Vec<(u64, &[u8])>;
+
+    /// When each of them was whole.
+    fn times(&self) -> Vec<Instant>;
+
+    /// When the other side ended.
+    fn ended(&self) -> Option<Instant>;
+
+    /// Says a whole message next: its code, and its payload as it is on the wire.
+    fn say_message(&mut self, code: u32, payload: &[u8]) {
+        self.say(Say::Frame(body(code, payload)));
+    }
+
+    /// Says a proper Hello next.
+    ///
+    /// # Panics
+    /// If the protocols are too many for a Hello.
+    fn say_hello(&mut self, version: u8, protocols: &[Protocol]) {
+        let payload = self.hello(version, protocols);
+        self.say_message(0, &payload);
+    }
+
+    /// The payload of a proper Hello.
+    ///
+    /// # Panics
+    /// If the protocols are too many for a Hello.
+    fn hello(&self, version: u8, protocols: &[Protocol]) -> Vec<u8> {
+        let mut payload = vec![0; 4096];
+        let n = fixture::local(self.key(), version, protocols)
+            .encode_hello(&mut payload)
+            .expect("a short Hello");
+        payload.truncate(n);
+        payload
+    }
+
+    /// When the frames with this code came.
+    fn times_of(&self, code: u64) -> Vec<Instant> {
+        let codes = self.messages();
+        let times = codes.iter().zip(self.times());
+        times
+            .filter_map(|((c, _), at)| (*c == code).then_some(at))
+            .collect()
+    }
+}
+
+/// A scripted peer over RLPx.
 pub struct Rogue {
     key: NodeKey,
     manners: Manners,
@@ -115,59 +169,9 @@ impl Rogue {
         *self.key.id()
     }
 
-    /// Says this next.
-    pub fn say(&mut self, what: Say) {
-        self.script.push_back(what);
-    }
-
-    /// Says a whole message next: its code, and its payload as it is on the wire.
-    pub fn say_message(&mut self, code: u32, payload: &[u8]) {
-        self.say(Say::Frame(body(code, payload)));
-    }
-
-    /// Says a proper Hello next.
-    ///
-    /// # Panics
-    /// If the protocols are too many for a Hello.
-    pub fn say_hello(&mut self, version: u8, protocols: &[Protocol]) {
-        let payload = self.hello(version, protocols);
-        self.say_message(0, &payload);
-    }
-
-    /// The payload of a proper Hello.
-    ///
-    /// # Panics
-    /// If the protocols are too many for a Hello.
-    pub fn hello(&self, version: u8, protocols: &[Protocol]) -> Vec<u8> {
-        let mut payload = vec![0; 4096];
-        let n = fixture::local(&self.key, version, protocols)
-            .encode_hello(&mut payload)
-            .expect("a short Hello");
-        payload.truncate(n);
-        payload
-    }
-
     /// Whether the handshake is done.
     pub fn is_established(&self) -> bool {
         self.keys.is_some()
-    }
-
-    /// The codes and payloads of the frames that came, as they were on the wire.
-    pub fn messages(&self) -> Vec<(u64, &[u8])> {
-        let split = |frame: &'_ Vec<u8>| rlp::decode_code(frame).ok();
-        let frames = self.frames.iter();
-        frames
-            .filter_map(|frame| split(frame).map(|(code, n)| (code, &frame[n..])))
-            .collect()
-    }
-
-    /// When the frames with this code came.
-    pub fn times_of(&self, code: u64) -> Vec<Instant> {
-        let codes = self.messages();
-        let times = codes.iter().zip(&self.times);
-        times
-            .filter_map(|((c, _), at)| (*c == code).then_some(*at))
-            .collect()
     }
 
     fn step_handshake(&mut self) -> bool {
@@ -283,6 +287,32 @@ fn seal(keys: &mut Keys, body: &[u8]) -> Vec<u8> {
         "the frame has the right size"
     );
     frame
+}
+
+impl Remote for Rogue {
+    fn say(&mut self, what: Say) {
+        self.script.push_back(what);
+    }
+
+    fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    fn messages(&self) -> Vec<(u64, &[u8])> {
+        let split = |frame: &'_ Vec<u8>| rlp::decode_code(frame).ok();
+        let frames = self.frames.iter();
+        frames
+            .filter_map(|frame| split(frame).map(|(code, n)| (code, &frame[n..])))
+            .collect()
+    }
+
+    fn times(&self) -> Vec<Instant> {
+        self.times.clone()
+    }
+
+    fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
 }
 
 impl Endpoint for Rogue {

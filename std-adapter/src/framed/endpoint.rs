@@ -16,6 +16,7 @@ use devp2p_core::lifecycle::State;
 use devp2p_core::time::{self, PollAt};
 
 use super::machine::Machine;
+use super::resources::KEPT_OUTPUT;
 use super::{Framing, Session, Settings};
 use crate::block::block_on;
 use crate::host::HostError;
@@ -26,10 +27,16 @@ use crate::turn::Turns;
 
 /// Bytes read from the transport at a time.
 const READ_BUFFER: usize = 16 * 1024;
-/// Room that an idle session keeps for output.
-const KEPT_OUTPUT: usize = 4 * 1024;
+/// Bytes written to the transport at a time.
+const WRITE_BUFFER: usize = 64 * 1024;
 
 /// One end of a private link over a transport, in threads of its own.
+///
+/// The framing is called under the lock of its session, from whichever of the endpoint's threads or the program's has something
+/// to do: a method must not block, for reads from the wire, writes and deadlines wait meanwhile, and must not call the endpoint
+/// or a handle of its session, which would wait for itself. One that panics ends the session as
+/// [`TransportError::Io`] and closes the transport; the framing is not called again. Where a write or
+/// [`session`](Self::session) called it, the panic goes on in that thread.
 ///
 /// Dropping it ends the session as quitting, waits until that is said but no longer than the closing deadline, and closes
 /// the transport.
@@ -59,20 +66,22 @@ impl fmt::Display for SessionError {
 
 impl std::error::Error for SessionError {}
 
+/// Of any framing.
+pub(super) type AnyMachine = Machine<dyn Framing + Send>;
+
 pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Writers of all subprotocols, in the order in which they asked.
     pub(super) turns: Turns,
-    state: Mutex<Running>,
     /// Anything that a thread may wait for has changed, but for messages to read.
     changed: Condvar,
     closer: Box<dyn Closer>,
     timekeeper: Timekeeper,
     timer: OnceLock<TimerId>,
+    state: Mutex<Running>,
 }
 
 pub(super) struct Running {
-    pub(super) machine: Machine,
     /// The handles of this session were given out.
     handed_out: bool,
     /// The reader, while it waits for input to be taken.
@@ -83,6 +92,7 @@ pub(super) struct Running {
     output_failed: bool,
     /// The writer is to return.
     stops: bool,
+    pub(super) machine: Box<AnyMachine>,
 }
 
 impl Endpoint {
@@ -93,37 +103,37 @@ impl Endpoint {
     pub fn start<T: Transport>(
         settings: Settings,
         transport: T,
-        framing: impl Framing + 'static,
+        framing: impl Framing + Send + 'static,
     ) -> Result<Self, HostError> {
         let clock = Clock::new();
-        let machine = Machine::new(settings, Box::new(framing), clock.now())?;
+        let machine = Machine::new(settings, framing, clock.now())?;
         let (reader, writer, closer) = transport.split().map_err(HostError::Io)?;
         let shared = Arc::new(Shared {
             clock,
             turns: Turns::default(),
+            changed: Condvar::new(),
+            closer: Box::new(closer),
+            timekeeper: Timekeeper::start(clock).map_err(HostError::Io)?,
+            timer: OnceLock::new(),
             state: Mutex::new(Running {
-                machine,
                 handed_out: false,
                 reader: None,
                 input_ended: false,
                 output_failed: false,
                 stops: false,
+                machine: Box::new(machine),
             }),
-            changed: Condvar::new(),
-            closer: Box::new(closer),
-            timekeeper: Timekeeper::start(clock).map_err(HostError::Io)?,
-            timer: OnceLock::new(),
         });
         let target = Arc::clone(&shared) as Arc<dyn Target>;
         let _ = shared.timer.set(shared.timekeeper.register(target));
         // From here on the threads that were started end when this is dropped.
         let mut endpoint = Self {
-            shared: Arc::clone(&shared),
+            shared,
             threads: Vec::new(),
         };
         endpoint.spawn("devp2p-write", move |shared| shared.run_writer(writer))?;
         endpoint.spawn("devp2p-read", move |shared| shared.run_reader(reader))?;
-        shared.change(|_, _| ());
+        endpoint.shared.change(|_, _| ());
         Ok(endpoint)
     }
 
@@ -188,9 +198,8 @@ impl Drop for Endpoint {
             to_std_duration(machine.config().closing_timeout)
         });
         shared.wait(Instant::now().checked_add(limit), |running, _| {
-            let (sealed, taken) = running.machine.progress();
             let is_closed = running.machine.peer().state() == State::Closed;
-            let is_said = sealed == taken || running.output_failed;
+            let is_said = running.machine.output().is_empty() || running.output_failed;
             (is_closed && is_said).then_some(())
         });
         shared.change(|running, now| {
@@ -228,7 +237,7 @@ impl Running {
         let machine = &self.machine;
         let reason = machine.peer().close_reason();
         // One that was over before anyone looked still has its messages.
-        let was_active = machine.life().hello.get().is_some();
+        let was_active = machine.shared().hello.get().is_some();
         if was_active && !self.handed_out {
             return Some(Next::Session);
         }
@@ -280,7 +289,7 @@ impl Shared {
     }
 
     /// Looks at the machine.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&Machine) -> R) -> R {
+    pub(super) fn with<R>(&self, f: impl FnOnce(&AnyMachine) -> R) -> R {
         f(&self.lock().machine)
     }
 
@@ -352,7 +361,7 @@ impl Shared {
         let error = loop {
             match reader.read(&mut buffer) {
                 Ok(0) => break TransportError::EndOfStream,
-                Ok(n) => self.take_input(&buffer[..n.min(READ_BUFFER)]),
+                Ok(n) => self.take_input(&mut buffer[..n.min(READ_BUFFER)]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     log::debug!("reading failed: {error}");
@@ -370,13 +379,12 @@ impl Shared {
     }
 
     /// Passes all of `bytes` on, and waits as long as they, or a message made of them, are not taken.
-    fn take_input(&self, bytes: &[u8]) {
-        let mut rest = bytes;
+    fn take_input(&self, bytes: &mut [u8]) {
+        let mut taken = 0;
         let mut is_taken = || {
             self.change(|running, now| {
                 let machine = &mut running.machine;
-                let n = machine.handle_input(now, rest);
-                rest = rest.get(n..).unwrap_or_default();
+                taken += machine.handle_input(now, &mut bytes[taken..]);
                 if machine.is_blocked() && running.output_failed {
                     machine.handle_end(now, TransportError::Io);
                 }
@@ -391,7 +399,7 @@ impl Shared {
         block_on(|cx| {
             let mut running = self.lock();
             running.reader = Some(cx.waker().clone());
-            for queue in &*running.machine.life().queues {
+            for queue in &*running.machine.shared().queues {
                 queue.wait_for_room(cx.waker());
             }
             drop(running);
@@ -415,7 +423,8 @@ impl Shared {
             let work = self.wait(None, |running, _| {
                 let machine = &mut running.machine;
                 if !machine.output().is_empty() && !running.output_failed {
-                    machine.swap_output(&mut bytes);
+                    let output = machine.output();
+                    bytes.extend_from_slice(&output[..output.len().min(WRITE_BUFFER)]);
                     return Some(Work::Write);
                 }
                 match machine.take_close_write() {
@@ -452,7 +461,7 @@ impl Shared {
                 Ok(n) => {
                     let n = n.min(bytes.len());
                     bytes = &bytes[n..];
-                    self.change(|running, now| running.machine.on_taken(now, n));
+                    self.change(|running, now| running.machine.consume_output(now, n));
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -11,8 +11,8 @@ use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::peer;
 
-use super::endpoint::Shared;
-use super::machine::{Life, Machine};
+use super::endpoint::{AnyMachine, Shared};
+use super::resources::SessionShared;
 use crate::block::{block_on, block_until};
 use crate::counters::{Counters, Traffic};
 use crate::handle::{Message, ReadError};
@@ -30,10 +30,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(shared: &Arc<Shared>, machine: &Machine) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, machine: &AnyMachine) -> Self {
         let peer = Peer {
             shared: Arc::clone(shared),
-            life: Arc::clone(machine.life()),
+            session: Arc::clone(machine.shared()),
         };
         let subprotocol = |index: usize, capability| {
             let is_shared = machine.peer().shared().is_shared(index);
@@ -68,13 +68,13 @@ impl Session {
 #[derive(Clone)]
 pub struct Peer {
     shared: Arc<Shared>,
-    life: Arc<Life>,
+    session: Arc<SessionShared>,
 }
 
 impl Peer {
     /// Who the remote says it is.
     pub fn id(&self) -> NodeId {
-        self.life
+        self.session
             .hello
             .get()
             .map_or(NodeId([0; 64]), |hello| hello.0)
@@ -82,7 +82,7 @@ impl Peer {
 
     /// What the remote calls its client.
     pub fn client_name(&self) -> &str {
-        self.life
+        self.session
             .hello
             .get()
             .map_or("", |(_, text)| &text.client_name)
@@ -90,7 +90,7 @@ impl Peer {
 
     /// Every capability that the remote offers, as `name/version`.
     pub fn capabilities(&self) -> &[String] {
-        let hello = self.life.hello.get();
+        let hello = self.session.hello.get();
         hello.map_or(&[], |(_, text)| &text.capabilities)
     }
 
@@ -110,13 +110,13 @@ impl Peer {
     /// Why the session ends; `None` while it lives.
     pub fn close_reason(&self) -> Option<CloseReason> {
         let live = self.live(peer::Peer::close_reason).flatten();
-        live.or_else(|| self.life.closed.get().copied())
+        live.or_else(|| self.session.closed.get().copied())
     }
 
     /// Waits until the session is closed.
     pub fn closed(&self) -> CloseReason {
         loop {
-            let closed = |_: &mut _, _| self.life.closed.get().copied();
+            let closed = |_: &mut _, _| self.session.closed.get().copied();
             if let Some(reason) = self.shared.wait(None, closed) {
                 return reason;
             }
@@ -145,7 +145,7 @@ impl Peer {
 
     /// Traffic of the protocol with this index in the settings, in this session.
     pub fn traffic(&self, subprotocol: usize) -> Traffic {
-        let counters = self.life.counters.get(subprotocol);
+        let counters = self.session.counters.get(subprotocol);
         counters.map(Counters::traffic).unwrap_or_default()
     }
 
@@ -158,8 +158,8 @@ impl Peer {
             .with(|machine| self.is_in(machine).then(|| f(machine.peer())))
     }
 
-    fn is_in(&self, machine: &Machine) -> bool {
-        Arc::ptr_eq(&self.life, machine.life())
+    fn is_in(&self, machine: &AnyMachine) -> bool {
+        Arc::ptr_eq(&self.session, machine.shared())
     }
 }
 
@@ -225,7 +225,7 @@ impl Subprotocol {
     }
 
     fn queue(&self) -> &Queue {
-        &self.peer.life.queues[self.index]
+        &self.peer.session.queues[self.index]
     }
 
     fn message(&self, next: Result<Arrived, CloseReason>) -> Result<Message, ReadError> {
@@ -278,11 +278,11 @@ impl Subprotocol {
     /// # Errors
     /// The cause, if the session closed first.
     pub fn flush(&self) -> Result<(), CloseReason> {
-        let (sealed, _) = self.peer.shared.with(Machine::progress);
+        let (sealed, _) = self.peer.shared.with(AnyMachine::progress);
         loop {
             let flushed = self.peer.shared.wait(None, |running, _| {
                 let (_, taken) = running.machine.progress();
-                match self.peer.life.closed.get() {
+                match self.peer.session.closed.get() {
                     _ if taken >= sealed => Some(Ok(())),
                     closed => closed.copied().map(Err),
                 }
@@ -291,6 +291,17 @@ impl Subprotocol {
                 return result;
             }
         }
+    }
+
+    /// Ends the session, since this subprotocol failed: the remote is told `reason`, by convention
+    /// [`SUBPROTOCOL_ERROR`](DisconnectReason::SUBPROTOCOL_ERROR), or
+    /// [`PROTOCOL_ERROR`](DisconnectReason::PROTOCOL_ERROR) for a message that could not be decoded.
+    pub fn fail(self, reason: DisconnectReason) {
+        let subprotocol = self.index as u8;
+        self.peer.close(CloseReason::ProtocolError {
+            subprotocol,
+            reason,
+        });
     }
 
     fn write_until(
@@ -312,12 +323,12 @@ impl Subprotocol {
 
     fn write_now(
         &self,
-        machine: &mut Machine,
+        machine: &mut AnyMachine,
         now: devp2p_core::time::Instant,
         code: u32,
         payload: &[u8],
     ) -> Result<(), WriteError> {
-        match self.peer.life.closed.get() {
+        match self.peer.session.closed.get() {
             Some(reason) => Err(WriteError::Closed(*reason)),
             None => machine.try_write(now, self.index, LocalCode(code), payload),
         }

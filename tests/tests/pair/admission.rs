@@ -4,12 +4,20 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::session::Event;
 use devp2p_tests::fixture::protocol;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Admission, Spec};
+use devp2p_tests::node::{Admission, Node, Spec};
 use devp2p_tests::pair::Pair;
-use devp2p_tests::rogue::{Manners, Rogue};
+use devp2p_tests::rogue::{Manners, Remote, Rogue};
 
-use super::{Node, dial};
+for_each_kind! {
+    over RLPx:
+    a_remote_rejected_when_its_identity_is_proved_gets_a_plain_disconnect_in_place_of_hello,
+    a_remote_rejected_after_hello_gets_a_disconnect_in_the_form_of_the_session,
+    two_nodes_see_the_two_sides_of_a_rejection,
+    two_nodes_that_reject_each_other_part_in_peace,
+}
 
 const REASONS: [DisconnectReason; 3] = [
     DisconnectReason::TOO_MANY_PEERS,
@@ -28,7 +36,7 @@ fn spec(admission: Admission, version: u8) -> Spec {
     spec
 }
 
-fn rogues(spec: &Spec) -> [Pair<Rogue, Node>; 2] {
+fn rogues<K: Kind>(spec: &Spec) -> [Pair<Rogue, Node<K::Machine>>; 2] {
     let faults = || [Faults::none(), Faults::none()];
     let dialling = Rogue::dial(1, spec.id(), Manners::Polite);
     let dialled = Rogue::accept(1, Manners::Polite);
@@ -39,10 +47,11 @@ fn rogues(spec: &Spec) -> [Pair<Rogue, Node>; 2] {
     ]
 }
 
-#[test]
-fn a_remote_rejected_when_its_identity_is_proved_gets_a_plain_disconnect_in_place_of_hello() {
+fn a_remote_rejected_when_its_identity_is_proved_gets_a_plain_disconnect_in_place_of_hello<
+    K: Kind,
+>() {
     for reason in REASONS {
-        for mut pair in rogues(&spec(Admission::Reject(reason), 5)) {
+        for mut pair in rogues::<K>(&spec(Admission::Reject(reason), 5)) {
             pair.settle();
             assert_eq!(
                 pair.b.events[0].1,
@@ -56,11 +65,10 @@ fn a_remote_rejected_when_its_identity_is_proved_gets_a_plain_disconnect_in_plac
     }
 }
 
-#[test]
-fn a_remote_rejected_after_hello_gets_a_disconnect_in_the_form_of_the_session() {
+fn a_remote_rejected_after_hello_gets_a_disconnect_in_the_form_of_the_session<K: Kind>() {
     for reason in REASONS {
         for (version, form) in [(5, &[2, 4, 0xc1, reason.0][..]), (4, &[0xc1, reason.0])] {
-            for mut pair in rogues(&spec(Admission::RejectAfterHello(reason), version)) {
+            for mut pair in rogues::<K>(&spec(Admission::RejectAfterHello(reason), version)) {
                 pair.a.say_hello(5, &protocols());
                 pair.run_out();
                 let messages = pair.a.messages();
@@ -73,12 +81,14 @@ fn a_remote_rejected_after_hello_gets_a_disconnect_in_the_form_of_the_session() 
     }
 }
 
-#[test]
-fn two_nodes_see_the_two_sides_of_a_rejection() {
+fn two_nodes_see_the_two_sides_of_a_rejection<K: Kind>() {
     let reason = DisconnectReason::TOO_MANY_PEERS;
     let rejecting = spec(Admission::Reject(reason), 5);
     let admitting = Spec::new(1, &protocols());
-    let mut pairs = [dial(&admitting, &rejecting), dial(&rejecting, &admitting)];
+    let mut pairs = [
+        K::dial(&admitting, &rejecting),
+        K::dial(&rejecting, &admitting),
+    ];
     for pair in &mut pairs {
         pair.close();
         let causes = [pair.a.close_reason(), pair.b.close_reason()];
@@ -88,14 +98,13 @@ fn two_nodes_see_the_two_sides_of_a_rejection() {
     }
 }
 
-#[test]
-fn two_nodes_that_reject_each_other_part_in_peace() {
+fn two_nodes_that_reject_each_other_part_in_peace<K: Kind>() {
     let specs = [1, 2].map(|seed| {
         let mut spec = Spec::new(seed, &protocols());
         spec.admission = Admission::Reject(DisconnectReason::TOO_MANY_PEERS);
         spec
     });
-    let mut pair = dial(&specs[0], &specs[1]);
+    let mut pair = K::dial(&specs[0], &specs[1]);
     pair.close();
     for node in [&pair.a, &pair.b] {
         let reason = node.close_reason().expect("closed");

@@ -5,13 +5,20 @@ use devp2p_core::session::Event;
 use devp2p_core::time::Instant;
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture::protocol;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Got, Spec};
+use devp2p_tests::node::{Got, Node, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body, compressed};
 
-use super::Node;
+for_each_kind! {
+    over RLPx:
+    a_cut_at_every_position_changes_nothing,
+    byte_by_byte_and_in_random_pieces_every_conversation_is_the_same,
+    a_hello_with_the_disconnect_in_one_piece_is_an_active_session_that_ends,
+}
 
 const NOW: Instant = Instant::ZERO;
 
@@ -24,7 +31,7 @@ fn spec() -> Spec {
 }
 
 /// Everything that a rogue sends a node if it says this after its Hello.
-fn record(script: Vec<Say>) -> Vec<u8> {
+fn record<K: Kind>(script: Vec<Say>) -> Vec<u8> {
     struct Tap(Rogue, Vec<u8>);
     impl Endpoint for Tap {
         fn advance(&mut self, now: Instant, trace: &mut dyn FnMut(String)) -> bool {
@@ -59,15 +66,20 @@ fn record(script: Vec<Say>) -> Vec<u8> {
         rogue.say(say);
     }
     let faults = [Faults::none(), Faults::none()];
-    let mut pair = Pair::new(Tap(rogue, Vec::new()), Node::accept(&spec()), faults, 0);
+    let mut pair = Pair::new(
+        Tap(rogue, Vec::new()),
+        Node::<K::Machine>::accept(&spec()),
+        faults,
+        0,
+    );
     pair.settle();
     pair.a.1
 }
 
 /// What a node makes of these bytes, cut so. Its own bytes are taken by nobody in particular.
-fn replay(pieces: &[&[u8]]) -> (Vec<Event>, Vec<Vec<Got>>) {
-    let mut node = Node::accept(&spec());
-    let settle = |node: &mut Node| {
+fn replay<K: Kind>(pieces: &[&[u8]]) -> (Vec<Event>, Vec<Vec<Got>>) {
+    let mut node = Node::<K::Machine>::accept(&spec());
+    let settle = |node: &mut Node<K::Machine>| {
         while node.advance(NOW, &mut |_| {}) || !node.output().is_empty() {
             let n = node.output().len();
             node.consume_output(NOW, n);
@@ -121,31 +133,29 @@ fn endings() -> Vec<Vec<Say>> {
     ]
 }
 
-#[test]
-fn a_cut_at_every_position_changes_nothing() {
+fn a_cut_at_every_position_changes_nothing<K: Kind>() {
     let mut script = conversation();
     script.push(Say::Frame(body(1, &[2, 4, 0xc1, 4])));
-    let bytes = record(script);
-    let whole = replay(&[&bytes]);
+    let bytes = record::<K>(script);
+    let whole = replay::<K>(&[&bytes]);
     assert_eq!(whole.0.len(), 3, "{:?}", whole.0);
     assert_eq!(whole.1[0].len(), 4);
     assert_eq!(whole.1[1].len(), 1);
     for cut in 0..=bytes.len() {
         let (left, right) = bytes.split_at(cut);
-        assert_eq!(replay(&[left, right]), whole, "cut at {cut}");
+        assert_eq!(replay::<K>(&[left, right]), whole, "cut at {cut}");
     }
 }
 
-#[test]
-fn byte_by_byte_and_in_random_pieces_every_conversation_is_the_same() {
+fn byte_by_byte_and_in_random_pieces_every_conversation_is_the_same<K: Kind>() {
     for (n, ending) in endings().into_iter().enumerate() {
         let mut script = conversation();
         script.extend(ending);
-        let bytes = record(script);
-        let whole = replay(&[&bytes]);
+        let bytes = record::<K>(script);
+        let whole = replay::<K>(&[&bytes]);
         assert!(matches!(whole.0.last(), Some(Event::Closed(_))));
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(replay(&single), whole, "ending {n}, byte by byte");
+        assert_eq!(replay::<K>(&single), whole, "ending {n}, byte by byte");
         for seed in 0..60 {
             let mut random = Random::new(seed);
             let mut rest = &bytes[..];
@@ -155,18 +165,17 @@ fn byte_by_byte_and_in_random_pieces_every_conversation_is_the_same() {
                 pieces.push(piece);
                 rest = after;
             }
-            assert_eq!(replay(&pieces), whole, "ending {n}, seed {seed}");
+            assert_eq!(replay::<K>(&pieces), whole, "ending {n}, seed {seed}");
         }
     }
 }
 
-#[test]
-fn a_hello_with_the_disconnect_in_one_piece_is_an_active_session_that_ends() {
-    let bytes = record(vec![
+fn a_hello_with_the_disconnect_in_one_piece_is_an_active_session_that_ends<K: Kind>() {
+    let bytes = record::<K>(vec![
         Say::Frame(body(16, &compressed(b"a word"))),
         Say::Frame(body(1, &[2, 4, 0xc1, 4])),
     ]);
-    let (events, got) = replay(&[&bytes]);
+    let (events, got) = replay::<K>(&[&bytes]);
     assert_eq!(events[1], Event::Active);
     assert_eq!(got[0][0].payload.as_deref(), Some(&b"a word"[..]));
 }

@@ -5,13 +5,29 @@ use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::session::Event;
 use devp2p_core::time::Instant;
 use devp2p_tests::fixture::{at_millis, at_secs, millis, protocol, secs};
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::{Kind, Nodes};
 use devp2p_tests::link::{Chunking, Faults, Stall};
-use devp2p_tests::node::{Admission, Reading, Spec};
+use devp2p_tests::node::{Admission, Machine, Node, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body};
 
-use super::{Node, dial, over};
+for_each_kind! {
+    a_hello_that_does_not_come_or_not_whole_is_answered_by_read_timeout,
+    a_message_must_be_whole_30_seconds_after_its_first_byte,
+    each_message_has_its_own_30_seconds,
+    the_wire_must_take_our_bytes_in_20_seconds,
+    a_wire_that_moves_is_given_time,
+    an_inbox_holds_back_for_15_seconds,
+    an_inbox_that_found_room_in_time_is_not_blamed_for_a_remote_that_fell_silent,
+    closing_takes_2_seconds_at_most,
+    what_still_arrives_while_closing_is_discarded;
+    over RLPx:
+    a_handshake_that_stands_still_anywhere_ends_at_its_deadline_without_a_word,
+    a_remote_that_nobody_admits_in_time_is_dropped,
+    a_hello_byte_by_byte_does_not_gain_time,
+}
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 4096), protocol("echo", 2, 4096)]
@@ -21,29 +37,29 @@ fn perfect() -> [Faults; 2] {
     [Faults::none(), Faults::none()]
 }
 
-fn rogue() -> Pair<Rogue, Node> {
-    let spec = Spec::new(2, &protocols());
-    let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-    let mut pair = Pair::new(rogue, Node::accept(&spec), perfect(), 0);
-    pair.a.say_hello(5, &protocols());
-    pair.settle();
-    assert!(pair.b.active().is_some());
+fn rogue<K: Kind>() -> Pair<K::Rogue, Node<K::Machine>> {
+    K::active(&Spec::new(2, &protocols()))
+}
+
+fn active<K: Kind>() -> Nodes<K> {
+    let [a, b] = [1, 2].map(|seed| Spec::new(seed, &protocols()));
+    let mut pair = K::dial(&a, &b);
+    pair.activate();
     pair
 }
 
-#[test]
-fn a_handshake_that_stands_still_anywhere_ends_at_its_deadline_without_a_word() {
+fn a_handshake_that_stands_still_anywhere_ends_at_its_deadline_without_a_word<K: Kind>() {
     let start = Instant::from_micros(1_234_567);
     let end = Instant::from_micros(6_234_567);
     let mut spec = Spec::new(2, &protocols());
     spec.start = start;
     let manners = [0, 1, 2, 100, 300].map(Manners::Breaks);
     for manners in manners.into_iter().chain([Manners::Mute]) {
-        let accepting = Node::accept(&spec);
+        let accepting = Node::<K::Machine>::accept(&spec);
         let rogue = Rogue::dial(1, spec.id(), manners);
         let mut accepting = Pair::new(rogue, accepting, perfect(), 0);
         let rogue = Rogue::accept(1, manners);
-        let dialling = Node::dial(&spec, rogue.id());
+        let dialling = Node::<K::Machine>::dial(&spec, rogue.id());
         let mut dialling = Pair::new(rogue, dialling, perfect(), 0);
         for pair in [&mut accepting, &mut dialling] {
             pair.now = start;
@@ -56,11 +72,10 @@ fn a_handshake_that_stands_still_anywhere_ends_at_its_deadline_without_a_word() 
     }
 }
 
-#[test]
-fn a_remote_that_nobody_admits_in_time_is_dropped() {
+fn a_remote_that_nobody_admits_in_time_is_dropped<K: Kind>() {
     let mut spec = Spec::new(2, &protocols());
     spec.admission = Admission::Undecided;
-    let mut pair = dial(&Spec::new(1, &protocols()), &spec);
+    let mut pair = K::dial(&Spec::new(1, &protocols()), &spec);
     pair.close();
     let closed = (at_secs(5), CloseReason::HandshakeTimeout);
     assert_eq!(pair.b.closed(), Some(closed));
@@ -73,19 +88,20 @@ fn a_remote_that_nobody_admits_in_time_is_dropped() {
     );
 }
 
-#[test]
-fn a_hello_that_does_not_come_or_not_whole_is_answered_by_read_timeout() {
+fn a_hello_that_does_not_come_or_not_whole_is_answered_by_read_timeout<K: Kind>() {
     for part in [0, 1, 31, 32, 100] {
         let spec = Spec::new(2, &protocols());
-        let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-        let mut pair = Pair::new(rogue, Node::accept(&spec), perfect(), 0);
+        let mut pair = K::silent(&spec);
         pair.run_to(at_secs(1));
-        let hello = body(0, &pair.a.hello(5, &protocols()));
+        let hello = body(0, &pair.a.hello(K::VERSION, &protocols()));
         pair.a.say(Say::PartOfFrame(hello, part));
         pair.run_out();
         assert_eq!(pair.a.times_of(1), [at_secs(5)]);
         // Our Hello was sent, so the remote can know that it is compressed.
-        assert_eq!(pair.a.messages().last().unwrap().1, [2, 4, 0xc1, 0x0b]);
+        assert_eq!(
+            pair.a.messages().last().unwrap().1,
+            K::payload(&[0xc1, 0x0b])
+        );
         assert_eq!(
             pair.b.closed(),
             Some((at_secs(7), CloseReason::HandshakeTimeout))
@@ -93,37 +109,38 @@ fn a_hello_that_does_not_come_or_not_whole_is_answered_by_read_timeout() {
     }
 }
 
-#[test]
-fn a_hello_byte_by_byte_does_not_gain_time() {
+fn a_hello_byte_by_byte_does_not_gain_time<K: Kind>() {
     let specs = [1, 2].map(|seed| Spec::new(seed, &protocols()));
     let mut slow = Faults::none();
     slow.chunking = Chunking::Bytes;
     slow.window = 1;
     slow.latency = (millis(30), millis(30));
-    let mut pair = over(&specs[0], &specs[1], [Faults::none(), slow], 0);
+    let mut pair = K::pair(&specs[0], &specs[1], [Faults::none(), slow], 0);
     pair.close();
     assert_eq!(pair.b.closed().unwrap().0, at_secs(5));
     assert_eq!(pair.b.close_reason(), Some(CloseReason::HandshakeTimeout));
 }
 
-#[test]
-fn a_message_must_be_whole_30_seconds_after_its_first_byte() {
-    let frame = body(16, &compressed(&Random::new(1).bytes(1000)));
+fn a_message_must_be_whole_30_seconds_after_its_first_byte<K: Kind>() {
+    let frame = body(16, &K::payload(&Random::new(1).bytes(1000)));
     for part in [1, 16, 31, 32, 33, 48, 500, 1055] {
-        let mut pair = rogue();
+        let mut pair = rogue::<K>();
         pair.run_to(at_millis(7_500));
+        let part = part.min(K::frame_length(frame.len()) - 1);
         pair.a.say(Say::PartOfFrame(frame.clone(), part));
         pair.run_out();
         assert_eq!(pair.b.close_reason(), Some(CloseReason::ReadTimeout));
         assert_eq!(pair.a.times_of(1), [at_millis(37_500)], "{part} bytes");
-        assert_eq!(pair.a.messages().last().unwrap().1, [2, 4, 0xc1, 0x0b]);
+        assert_eq!(
+            pair.a.messages().last().unwrap().1,
+            K::payload(&[0xc1, 0x0b])
+        );
         assert_eq!(pair.b.closed().unwrap().0, at_millis(39_500));
     }
 }
 
-#[test]
-fn each_message_has_its_own_30_seconds() {
-    let mut pair = rogue();
+fn each_message_has_its_own_30_seconds<K: Kind>() {
+    let mut pair = rogue::<K>();
     let mut random = Random::new(1);
     // Two frames of 256 bytes, 20 s each; the second one begins with the end of the first.
     let from = pair.to_b.taken();
@@ -134,7 +151,7 @@ fn each_message_has_its_own_30_seconds() {
         })
         .to_vec();
     for _ in 0..2 {
-        pair.a.say_message(16, &compressed(&random.bytes(200)));
+        pair.a.say_message(16, &K::payload(&random.bytes(200)));
     }
     pair.run_for(secs(41));
     assert_eq!(pair.b.got(0).len(), 2);
@@ -143,10 +160,8 @@ fn each_message_has_its_own_30_seconds() {
     assert!(pair.b.closed().is_none());
 }
 
-#[test]
-fn the_wire_must_take_our_bytes_in_20_seconds() {
-    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
-    pair.activate();
+fn the_wire_must_take_our_bytes_in_20_seconds<K: Kind>() {
+    let mut pair = active::<K>();
     pair.run_to(at_millis(1_500));
     pair.to_b.faults_mut().window = 0;
     let inside = pair.a.write(0, 0, &Random::new(1).bytes(3000));
@@ -167,10 +182,8 @@ fn the_wire_must_take_our_bytes_in_20_seconds() {
     );
 }
 
-#[test]
-fn a_wire_that_moves_is_given_time() {
-    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
-    pair.activate();
+fn a_wire_that_moves_is_given_time<K: Kind>() {
+    let mut pair = active::<K>();
     // 100 bytes each 5 s: the ring of 1024 bytes would take 51 s, but what waited when a mark was set leaves in time.
     pair.to_b.faults_mut().window = 500;
     pair.to_b.faults_mut().latency = (secs(5), secs(5));
@@ -181,34 +194,35 @@ fn a_wire_that_moves_is_given_time() {
     assert_eq!(pair.a.results(writer), [Ok(())]);
 }
 
-#[test]
-fn an_inbox_holds_back_for_15_seconds() {
-    let mut pair = rogue();
+fn an_inbox_holds_back_for_15_seconds<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.b.read(1, Reading::Stalled);
     // wire codes of echo begin at 20
     let full = Random::new(1).bytes(2000);
     for _ in 0..2 {
-        pair.a.say_message(20, &compressed(&full));
+        pair.a.say_message(20, &K::payload(&full));
     }
     pair.run_to(at_millis(5_250));
-    pair.a.say_message(20, &compressed(&full));
+    pair.a.say_message(20, &K::payload(&full));
     pair.run_out();
     assert_eq!(pair.a.times_of(2), [at_secs(15)], "our Ping goes out");
     assert_eq!(pair.a.times_of(1), [at_millis(20_250)]);
-    assert_eq!(pair.a.messages().last().unwrap().1, [2, 4, 0xc1, 0x10]);
+    assert_eq!(
+        pair.a.messages().last().unwrap().1,
+        K::payload(&[0xc1, 0x10])
+    );
     assert_eq!(
         pair.b.closed(),
         Some((at_millis(22_250), CloseReason::Stalled { subprotocol: 1 }))
     );
 }
 
-#[test]
-fn an_inbox_that_found_room_in_time_is_not_blamed_for_a_remote_that_fell_silent() {
-    let mut pair = rogue();
+fn an_inbox_that_found_room_in_time_is_not_blamed_for_a_remote_that_fell_silent<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.b.read(0, Reading::Stalled);
     pair.a
-        .say_message(16, &compressed(&Random::new(1).bytes(4075)));
-    let frame = body(16, &compressed(&Random::new(2).bytes(100)));
+        .say_message(16, &K::payload(&Random::new(1).bytes(4075)));
+    let frame = body(16, &K::payload(&Random::new(2).bytes(100)));
     pair.a.say(Say::PartOfFrame(frame, 48));
     pair.b.read(0, Reading::From(at_secs(10)));
     pair.run_out();
@@ -217,11 +231,9 @@ fn an_inbox_that_found_room_in_time_is_not_blamed_for_a_remote_that_fell_silent(
     assert_eq!(pair.a.times_of(1), [at_secs(40)]);
 }
 
-#[test]
-fn closing_takes_2_seconds_at_most() {
+fn closing_takes_2_seconds_at_most<K: Kind>() {
     // The wire takes nothing: the Disconnect cannot leave.
-    let mut pair = dial(&Spec::new(1, &protocols()), &Spec::new(2, &protocols()));
-    pair.activate();
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     pair.run_to(at_secs(3));
     let cause = CloseReason::Local(DisconnectReason::CLIENT_QUITTING);
@@ -230,17 +242,17 @@ fn closing_takes_2_seconds_at_most() {
     assert_eq!(pair.a.closed(), Some((at_secs(5), cause)));
 
     // It leaves, but the remote never ends its side.
-    let mut pair = rogue();
+    let mut pair = rogue::<K>();
     pair.run_to(at_secs(3));
     pair.b.session.close(pair.now, cause);
     pair.run_out();
     assert_eq!(pair.a.times_of(1), [at_secs(3)]);
-    assert_eq!(pair.a.ended, Some(at_secs(3)), "half-closed at once");
+    assert_eq!(pair.a.ended(), Some(at_secs(3)), "half-closed at once");
     assert_eq!(pair.b.closed(), Some((at_secs(5), cause)));
     assert!(pair.b.event_kinds().contains(&Event::HalfClose));
 
     // It does.
-    let mut pair = rogue();
+    let mut pair = rogue::<K>();
     pair.run_to(at_secs(3));
     pair.b.session.close(pair.now, cause);
     pair.run_to(at_millis(3_500));
@@ -249,13 +261,12 @@ fn closing_takes_2_seconds_at_most() {
     assert_eq!(pair.b.closed(), Some((at_millis(3_500), cause)));
 }
 
-#[test]
-fn what_still_arrives_while_closing_is_discarded() {
-    let mut pair = rogue();
+fn what_still_arrives_while_closing_is_discarded<K: Kind>() {
+    let mut pair = rogue::<K>();
     let cause = CloseReason::Local(DisconnectReason::CLIENT_QUITTING);
     pair.b.session.close(pair.now, cause);
     for _ in 0..100 {
-        pair.a.say_message(16, &compressed(b"too late"));
+        pair.a.say_message(16, &K::payload(b"too late"));
     }
     pair.a.say_message(99, b"a violation");
     pair.a.say_message(1, &[0xc1, 0x04]);

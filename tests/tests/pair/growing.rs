@@ -4,17 +4,17 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture::{at_secs, protocol, secs};
+use devp2p_tests::growable::Growable;
+use devp2p_tests::kind::{Growing, Kind, Nodes};
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Reading, Spec};
+use devp2p_tests::node::{Node, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, Say, body};
 
-use super::{Node, dial};
-
-fn active() -> Pair<Node, Node> {
+fn active() -> Nodes<Growing> {
     let protocols = [protocol("a", 4, 1 << 20), protocol("b", 4, 1 << 20)];
-    let mut pair = dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair = Growing::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     pair
 }
@@ -80,7 +80,7 @@ fn a_full_output_takes_the_disconnect_and_no_pong() {
     let spec = Spec::new(2, &protocols);
     let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
     let faults = [Faults::none(), Faults::none()];
-    let mut pair = Pair::new(rogue, Node::accept(&spec), faults, 0);
+    let mut pair = Pair::new(rogue, Node::<Growable>::accept(&spec), faults, 0);
     pair.a.say_hello(5, &protocols);
     pair.settle();
     pair.to_a.faults_mut().window = 0;
@@ -107,7 +107,7 @@ fn our_hello_waits_until_it_is_known_what_to_offer() {
     let mut spec = Spec::new(2, ours);
     spec.config.handshake_timeout = secs(20);
     let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-    let mut node = Node::accept(&spec);
+    let mut node = Node::<Growable>::accept(&spec);
     node.session.defer_hello();
     let faults = [Faults::none(), Faults::none()];
     let mut pair = Pair::new(rogue, node, faults, 0);
@@ -123,7 +123,7 @@ fn our_hello_waits_until_it_is_known_what_to_offer() {
 
     // One that is turned away meanwhile learns it all the same.
     let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-    let mut node = Node::accept(&spec);
+    let mut node = Node::<Growable>::accept(&spec);
     node.session.defer_hello();
     let faults = [Faults::none(), Faults::none()];
     let mut pair = Pair::new(rogue, node, faults, 0);

@@ -2,23 +2,26 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Node, dial};
-
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
-use devp2p_core::session::PendingWrite;
 use devp2p_tests::fixture::protocol;
-use devp2p_tests::node::Spec;
-use devp2p_tests::pair::Pair;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::{Kind, Nodes};
+use devp2p_tests::node::{Machine, Spec};
 use devp2p_tests::random::Random;
 use devp2p_tests::wake::Counter;
+
+for_each_kind! {
+    one_writes_at_a_time_each_in_turn_and_a_close_releases_all,
+    a_writer_that_goes_away_inside_its_frame_releases_all_others,
+}
 
 const COUNT: usize = 4;
 
 /// The task that writes for one subprotocol.
-struct Task {
-    write: Option<(PendingWrite, Vec<u8>)>,
+struct Task<W> {
+    write: Option<(W, Vec<u8>)>,
     counter: Arc<Counter>,
     /// It was told to wait, and not a byte of its frame is sealed.
     waits: bool,
@@ -28,18 +31,18 @@ struct Task {
     sent: Vec<Vec<u8>>,
 }
 
-struct Writers {
-    pair: Pair<Node, Node>,
-    tasks: [Task; COUNT],
+struct Writers<K: Kind> {
+    pair: Nodes<K>,
+    tasks: [Task<<K::Machine as Machine>::Write>; COUNT],
     /// Whose frame is partly sealed.
     inside: Option<usize>,
 }
 
-impl Writers {
+impl<K: Kind> Writers<K> {
     fn new() -> Self {
         let protocols = ["a", "b", "c", "d"].map(|name| protocol(name, 1, 64 * 1024));
         let [a, b] = [1, 2].map(|seed| Spec::new(seed, &protocols));
-        let mut pair = dial(&a, &b);
+        let mut pair = K::dial(&a, &b);
         pair.activate();
         Self {
             pair,
@@ -61,7 +64,7 @@ impl Writers {
         task.counter.take();
         let (write, payload) = task
             .write
-            .get_or_insert_with(|| (PendingWrite::new(i, LocalCode(0)), random.bytes(length)));
+            .get_or_insert_with(|| (K::Machine::write(i, LocalCode(0)), random.bytes(length)));
         let waker = task.counter.waker();
         let mut cx = Context::from_waker(&waker);
         let session = &mut self.pair.a.session;
@@ -161,12 +164,11 @@ impl Writers {
     }
 }
 
-#[test]
-fn one_writes_at_a_time_each_in_turn_and_a_close_releases_all() {
+fn one_writes_at_a_time_each_in_turn_and_a_close_releases_all<K: Kind>() {
     let mut written = 0;
     for seed in 0..150 {
         let random = &mut Random::new(seed);
-        let mut writers = Writers::new();
+        let mut writers = Writers::<K>::new();
         for _ in 0..300 {
             writers.step(random);
         }
@@ -191,12 +193,11 @@ fn one_writes_at_a_time_each_in_turn_and_a_close_releases_all() {
     assert!(written > 150 * 10, "{written} messages were written");
 }
 
-#[test]
-fn a_writer_that_goes_away_inside_its_frame_releases_all_others() {
+fn a_writer_that_goes_away_inside_its_frame_releases_all_others<K: Kind>() {
     let mut seen = 0;
     for seed in 1000..1100 {
         let random = &mut Random::new(seed);
-        let mut writers = Writers::new();
+        let mut writers = Writers::<K>::new();
         for _ in 0..100 {
             writers.step(random);
         }

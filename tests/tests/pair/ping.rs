@@ -3,13 +3,24 @@ use devp2p_core::capability::Protocol;
 use devp2p_core::error::CloseReason;
 use devp2p_core::time::Duration;
 use devp2p_tests::fixture::{at_millis, at_secs, millis, protocol, secs};
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::{Reading, Spec};
+use devp2p_tests::node::{Machine, Node, Reading, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body, compressed};
+use devp2p_tests::rogue::{Remote, Say, body};
 
-use super::{Node, over};
+for_each_kind! {
+    the_first_ping_comes_after_one_interval_and_silence_is_timed_out,
+    the_next_ping_comes_one_interval_after_the_pong,
+    any_verified_message_is_life_and_traffic_does_not_put_off_the_next_ping,
+    two_nodes_keep_each_other_alive_for_hours,
+    a_requested_ping_goes_out_at_once_and_only_one_is_unanswered,
+    while_we_hold_back_pings_go_out_and_nobody_is_blamed,
+    the_pong_deadline_stands_still_while_we_hold_back,
+    a_slow_message_in_progress_is_no_silence,
+}
 
 const PING: u64 = 2;
 const PONG: u32 = 3;
@@ -19,46 +30,39 @@ fn protocols() -> Vec<Protocol> {
 }
 
 /// A rogue that answers nothing by itself, with an active node.
-fn rogue() -> Pair<Rogue, Node> {
-    let spec = Spec::new(2, &protocols());
-    let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-    let faults = [Faults::none(), Faults::none()];
-    let mut pair = Pair::new(rogue, Node::accept(&spec), faults, 0);
-    pair.a.say_hello(5, &protocols());
-    pair.settle();
-    assert!(pair.b.active().is_some());
-    pair
+fn rogue<K: Kind>() -> Pair<K::Rogue, Node<K::Machine>> {
+    K::active(&Spec::new(2, &protocols()))
 }
 
-#[test]
-fn the_first_ping_comes_after_one_interval_and_silence_is_timed_out() {
-    let mut pair = rogue();
+fn the_first_ping_comes_after_one_interval_and_silence_is_timed_out<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.run_out();
     assert_eq!(pair.a.times_of(PING), [at_secs(15)]);
     assert_eq!(pair.b.close_reason(), Some(CloseReason::PingTimeout));
     assert_eq!(pair.a.times_of(1), [at_secs(30)], "Disconnect 0x0b");
-    assert_eq!(pair.a.messages().last().unwrap().1, [2, 4, 0xc1, 0x0b]);
+    assert_eq!(
+        pair.a.messages().last().unwrap().1,
+        K::payload(&[0xc1, 0x0b])
+    );
     // The rogue does not close its side, so closing takes its whole deadline.
     assert_eq!(pair.b.closed().unwrap().0, at_secs(32));
 }
 
-#[test]
-fn the_next_ping_comes_one_interval_after_the_pong() {
-    let mut pair = rogue();
+fn the_next_ping_comes_one_interval_after_the_pong<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.run_to(at_millis(15_250));
-    pair.a.say_message(PONG, &[1, 0, 0xc0]);
+    pair.a.say_message(PONG, &K::payload(&[0xc0]));
     pair.run_to(at_millis(40_000));
     assert_eq!(pair.a.times_of(PING), [at_secs(15), at_millis(30_250)]);
     assert_eq!(pair.b.session.peer().round_trip(), Some(millis(250)));
     assert!(pair.b.closed().is_none());
 }
 
-#[test]
-fn any_verified_message_is_life_and_traffic_does_not_put_off_the_next_ping() {
-    let mut pair = rogue();
+fn any_verified_message_is_life_and_traffic_does_not_put_off_the_next_ping<K: Kind>() {
+    let mut pair = rogue::<K>();
     // Before the Ping, messages change nothing.
     pair.run_to(at_secs(10));
-    pair.a.say_message(16, &compressed(b"x"));
+    pair.a.say_message(16, &K::payload(b"x"));
     // After it, one of them is as good as a Pong.
     pair.run_to(at_secs(29));
     assert_eq!(pair.a.times_of(PING), [at_secs(15)]);
@@ -70,11 +74,10 @@ fn any_verified_message_is_life_and_traffic_does_not_put_off_the_next_ping() {
     assert_eq!(pair.b.close_reason(), Some(CloseReason::PingTimeout));
 }
 
-#[test]
-fn two_nodes_keep_each_other_alive_for_hours() {
+fn two_nodes_keep_each_other_alive_for_hours<K: Kind>() {
     let specs = [1, 2].map(|seed| Spec::new(seed, &protocols()));
     let faults = [Faults::latency(millis(100)), Faults::latency(millis(100))];
-    let mut pair = over(&specs[0], &specs[1], faults, 0);
+    let mut pair = K::pair(&specs[0], &specs[1], faults, 0);
     pair.activate();
     pair.run_for(Duration::from_secs(2 * 3600));
     for node in [&pair.a, &pair.b] {
@@ -86,9 +89,8 @@ fn two_nodes_keep_each_other_alive_for_hours() {
     }
 }
 
-#[test]
-fn a_requested_ping_goes_out_at_once_and_only_one_is_unanswered() {
-    let mut pair = rogue();
+fn a_requested_ping_goes_out_at_once_and_only_one_is_unanswered<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.run_to(at_secs(1));
     pair.b.session.request_ping();
     pair.b.session.request_ping();
@@ -103,17 +105,16 @@ fn a_requested_ping_goes_out_at_once_and_only_one_is_unanswered() {
     assert_eq!(pair.a.times_of(PING), [at_secs(1), at_secs(18)]);
 }
 
-#[test]
-fn while_we_hold_back_pings_go_out_and_nobody_is_blamed() {
-    let mut pair = rogue();
+fn while_we_hold_back_pings_go_out_and_nobody_is_blamed<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.b.read(0, Reading::Stalled);
     let mut random = Random::new(1);
     // The inbox is full from the beginning; what comes at 10 s holds back.
     let full = random.bytes(4096 - 21);
-    pair.a.say_message(16, &compressed(&full));
+    pair.a.say_message(16, &K::payload(&full));
     pair.run_to(at_secs(10));
     let late = random.bytes(500);
-    pair.a.say_message(17, &compressed(&late));
+    pair.a.say_message(17, &K::payload(&late));
     // What the rogue says behind it waits with it, its answer to our Ping too.
     pair.run_to(at_secs(16));
     assert_eq!(pair.a.times_of(PING), [at_secs(15)]);
@@ -127,15 +128,14 @@ fn while_we_hold_back_pings_go_out_and_nobody_is_blamed() {
     assert_eq!(pair.a.times_of(PING), [at_secs(15), at_secs(39)]);
 }
 
-#[test]
-fn the_pong_deadline_stands_still_while_we_hold_back() {
-    let mut pair = rogue();
+fn the_pong_deadline_stands_still_while_we_hold_back<K: Kind>() {
+    let mut pair = rogue::<K>();
     pair.b.read(0, Reading::Stalled);
     let full = Random::new(1).bytes(4096 - 21);
-    pair.a.say_message(16, &compressed(&full));
+    pair.a.say_message(16, &K::payload(&full));
     // The Ping of 15 s is unanswered when a message begins at 20 s that has no room: nothing more can be heard.
     pair.run_to(at_secs(20));
-    let held = body(17, &compressed(&Random::new(2).bytes(500)));
+    let held = body(17, &K::payload(&Random::new(2).bytes(500)));
     pair.a.say(Say::PartOfFrame(held, 64));
     pair.run_to(at_secs(33));
     assert!(pair.b.closed().is_none(), "not timed out at 30 s");
@@ -146,12 +146,11 @@ fn the_pong_deadline_stands_still_while_we_hold_back() {
     assert_eq!(pair.a.times_of(1), [at_secs(20 + 30 + 14)]);
 }
 
-#[test]
-fn a_slow_message_in_progress_is_no_silence() {
+fn a_slow_message_in_progress_is_no_silence<K: Kind>() {
     // 16 s on the way, our Ping of 15 s in the middle of it: its sender can answer only after it.
-    let mut pair = rogue();
+    let mut pair = rogue::<K>();
     pair.run_to(at_secs(10));
-    let frame = body(16, &compressed(&Random::new(1).bytes(2000)));
+    let frame = body(16, &K::payload(&Random::new(1).bytes(2000)));
     pair.to_b.faults_mut().stalls = vec![devp2p_tests::link::Stall {
         from: pair.to_b.taken() + 1000,
         span: Some(secs(25)),

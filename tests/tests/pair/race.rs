@@ -1,16 +1,19 @@
 //! The first cause wins, however many come at once.
-use devp2p_core::disconnect::DisconnectReason;
+use devp2p_core::disconnect::{self, DisconnectReason};
 use devp2p_core::error::{CloseReason, TransportError, Violation};
 use devp2p_core::session::Event;
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture::protocol;
-use devp2p_tests::link::Faults;
-use devp2p_tests::node::Spec;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
+use devp2p_tests::node::{Machine, Node, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, Say, body};
+use devp2p_tests::rogue::{Remote, Say, body};
 
-use super::Node;
+for_each_kind! {
+    the_first_of_many_causes_wins,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Cause {
@@ -62,7 +65,7 @@ impl Cause {
         }
     }
 
-    fn apply(self, pair: &mut Pair<Rogue, Node>) {
+    fn apply<R: Remote, M: Machine>(self, pair: &mut Pair<R, Node<M>>) {
         let now = pair.now;
         match self {
             Self::Local(_) | Self::Returned | Self::Failed => {
@@ -85,21 +88,12 @@ impl Cause {
     }
 }
 
-#[test]
-fn the_first_of_many_causes_wins() {
+fn the_first_of_many_causes_wins<K: Kind>() {
     let protocols = [protocol("a", 2, 1024), protocol("b", 2, 1024)];
     for seed in 0..1000 {
         let mut random = Random::new(seed);
         let spec = Spec::new(2, &protocols);
-        let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
-        let mut pair = Pair::new(
-            rogue,
-            Node::accept(&spec),
-            [Faults::none(), Faults::none()],
-            seed,
-        );
-        pair.a.say_hello(5, &protocols);
-        pair.settle();
+        let mut pair = K::active(&spec);
         let mut first = None;
         let mut broken = false;
         for _ in 0..1 + random.index(6) {
@@ -123,13 +117,11 @@ fn the_first_of_many_causes_wins() {
         pair.check(told.count() == 1, "once");
         let said: Vec<_> = pair.a.messages().into_iter().filter(|m| m.0 == 1).collect();
         match first.disconnect() {
-            Some(reason) if !broken => pair.check(
-                said == [(
-                    1,
-                    &[2, 4, 0xc1, if reason.0 == 0 { 0x80 } else { reason.0 }][..],
-                )],
-                "its Disconnect is said once",
-            ),
+            Some(reason) if !broken => {
+                let (payload, length) = disconnect::encode(reason);
+                let payload = K::payload(&payload[..length]);
+                pair.check(said == [(1, &payload[..])], "its Disconnect is said once");
+            }
             Some(_) => pair.check(said.len() <= 1, "its Disconnect is said at most once"),
             None => pair.check(said.is_empty(), "nothing is said"),
         }

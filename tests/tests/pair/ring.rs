@@ -2,19 +2,23 @@
 use devp2p_core::code::LocalCode;
 use devp2p_core::error::WriteError;
 use devp2p_tests::fixture::protocol;
-use devp2p_tests::node::Spec;
+use devp2p_tests::kind::{Kind, Private, Rlpx};
+use devp2p_tests::node::{Machine, Spec};
 use devp2p_tests::random::Random;
-
-use super::dial;
 
 #[test]
 fn a_frame_that_the_ring_can_never_hold_is_too_large_for_try_write() {
+    too_large_for_try_write::<Rlpx>();
+    too_large_for_try_write::<Private>();
+}
+
+fn too_large_for_try_write<K: Kind>() {
     let protocols = [protocol("a", 4, 16 * 1024)];
-    let mut pair = dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair = K::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     let (now, session) = (pair.now, &mut pair.a.session);
-    let payload = Random::new(1).bytes(1000);
-    // Header 32, code and Snappy's header in the body, MAC 16: more than 1024 bytes.
+    let payload = Random::new(1).bytes(1020);
+    // With the framing that is more than 1024 bytes.
     assert_eq!(
         session.try_write(now, 0, LocalCode(0), &[&payload]),
         Err(WriteError::TooLarge),

@@ -2,14 +2,17 @@
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::protocol;
-use devp2p_tests::node::Spec;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
+use devp2p_tests::node::{Machine, Spec};
 
-use super::dial;
+for_each_kind! {
+    two_sessions_agree_exchange_messages_and_part,
+}
 
-#[test]
-fn two_sessions_agree_exchange_messages_and_part() {
+fn two_sessions_agree_exchange_messages_and_part<K: Kind>() {
     let protocols = [protocol("echo", 2, 4096)];
-    let mut pair = dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
+    let mut pair = K::dial(&Spec::new(1, &protocols), &Spec::new(2, &protocols));
     pair.activate();
     let payload: Vec<u8> = (0..3000u32).map(|i| ((i * i) >> 7) as u8).collect();
     let there = pair.a.write(0, 1, &payload);

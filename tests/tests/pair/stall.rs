@@ -2,24 +2,36 @@
 use devp2p_core::capability::{Overflow, Protocol};
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::{at_secs, config, millis, protocol, secs};
-use devp2p_tests::node::{Reading, Spec};
-use devp2p_tests::pair::Pair;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::{Kind, Nodes};
+use devp2p_tests::node::{Machine, Reading, Spec};
 use devp2p_tests::random::Random;
 
-use super::{Node, dial};
+for_each_kind! {
+    a_stalled_subprotocol_stalls_nothing_until_its_inbox_is_full_and_then_loses_nothing,
+    a_slow_reader_is_not_a_stalled_one,
+    an_inbox_that_drops_loses_and_counts_what_does_not_fit,
+    a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives,
+    a_message_beyond_its_protocols_limit_is_oversize_even_if_it_would_fit,
+    an_oversize_report_waits_for_room_like_any_message,
+    a_closed_session_lets_what_was_delivered_be_read,
+    the_reader_is_woken_once_for_what_comes_and_not_for_anything_else,
+    both_sides_held_back_recover,
+    the_hold_back_limit_can_be_configured,
+}
 
 const OVERHEAD: usize = devp2p_core::arena::RECORD_OVERHEAD;
 
-fn pair(protocols: &[Protocol]) -> Pair<Node, Node> {
-    let mut pair = dial(&Spec::new(1, protocols), &Spec::new(2, protocols));
+fn pair<K: Kind>(protocols: &[Protocol]) -> Nodes<K> {
+    let [a, b] = [1, 2].map(|seed| Spec::new(seed, protocols));
+    let mut pair = K::dial(&a, &b);
     pair.activate();
     pair
 }
 
-#[test]
-fn a_stalled_subprotocol_stalls_nothing_until_its_inbox_is_full_and_then_loses_nothing() {
+fn a_stalled_subprotocol_stalls_nothing_until_its_inbox_is_full_and_then_loses_nothing<K: Kind>() {
     let protocols = [protocol("slow", 1, 4096), protocol("fast", 1, 4096)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.b.read(0, Reading::Stalled);
     let mut random = Random::new(4);
     // As many as fit exactly.
@@ -60,10 +72,9 @@ fn a_stalled_subprotocol_stalls_nothing_until_its_inbox_is_full_and_then_loses_n
     assert_eq!(pair.b.session.counters(0).dropped, 0);
 }
 
-#[test]
-fn a_slow_reader_is_not_a_stalled_one() {
+fn a_slow_reader_is_not_a_stalled_one<K: Kind>() {
     let protocols = [protocol("slow", 1, 2048)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     // One message in 10 s: each one that is held back waits for less than the limit.
     pair.b.read(0, Reading::Every(secs(10)));
     let mut random = Random::new(4);
@@ -76,11 +87,10 @@ fn a_slow_reader_is_not_a_stalled_one() {
     assert!(pair.a.closed().is_none() && pair.b.closed().is_none());
 }
 
-#[test]
-fn an_inbox_that_drops_loses_and_counts_what_does_not_fit() {
+fn an_inbox_that_drops_loses_and_counts_what_does_not_fit<K: Kind>() {
     let mut protocols = [protocol("drops", 1, 1024), protocol("other", 1, 1024)];
     protocols[0].overflow = Overflow::Drop;
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.b.read(0, Reading::Stalled);
     let mut random = Random::new(4);
     let payloads: Vec<Vec<u8>> = (0..10).map(|_| random.bytes(400)).collect();
@@ -99,8 +109,7 @@ fn an_inbox_that_drops_loses_and_counts_what_does_not_fit() {
     assert_eq!(pair.b.payloads(0)[2], b"room again");
 }
 
-#[test]
-fn a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives() {
+fn a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives<K: Kind>() {
     for version in [4, 5] {
         let protocols = [protocol("p", 4, 1000)];
         let specs = [1, 2].map(|seed| {
@@ -108,7 +117,7 @@ fn a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives() {
             spec.version = version;
             spec
         });
-        let mut pair = dial(&specs[0], &specs[1]);
+        let mut pair = K::dial(&specs[0], &specs[1]);
         pair.activate();
         let mut random = Random::new(4);
         let fits = 1000 - OVERHEAD;
@@ -146,11 +155,10 @@ fn a_message_that_can_never_fit_is_reported_in_order_and_the_session_lives() {
     }
 }
 
-#[test]
-fn a_message_beyond_its_protocols_limit_is_oversize_even_if_it_would_fit() {
+fn a_message_beyond_its_protocols_limit_is_oversize_even_if_it_would_fit<K: Kind>() {
     let mut protocols = [protocol("p", 1, 4096)];
     protocols[0].message_limit = 100;
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     let mut random = Random::new(4);
     for length in [100, 101, 99] {
         pair.a.write(0, 0, &random.bytes(length));
@@ -162,10 +170,9 @@ fn a_message_beyond_its_protocols_limit_is_oversize_even_if_it_would_fit() {
     assert!(pair.b.got(0)[1].payload.is_none());
 }
 
-#[test]
-fn an_oversize_report_waits_for_room_like_any_message() {
+fn an_oversize_report_waits_for_room_like_any_message<K: Kind>() {
     let protocols = [protocol("p", 1, 600)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.b.read(0, Reading::Stalled);
     let mut random = Random::new(4);
     for length in [600 - OVERHEAD, 5000, 10] {
@@ -179,10 +186,9 @@ fn an_oversize_report_waits_for_room_like_any_message() {
     assert_eq!(got, [(600 - OVERHEAD) as u32, 5000, 10]);
 }
 
-#[test]
-fn a_closed_session_lets_what_was_delivered_be_read() {
+fn a_closed_session_lets_what_was_delivered_be_read<K: Kind>() {
     let protocols = [protocol("p", 1, 4096)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.b.read(0, Reading::Stalled);
     pair.a.write(0, 0, b"first");
     pair.a.write(0, 0, b"second");
@@ -199,10 +205,9 @@ fn a_closed_session_lets_what_was_delivered_be_read() {
     );
 }
 
-#[test]
-fn the_reader_is_woken_once_for_what_comes_and_not_for_anything_else() {
+fn the_reader_is_woken_once_for_what_comes_and_not_for_anything_else<K: Kind>() {
     let protocols = [protocol("p", 1, 4096), protocol("q", 1, 4096)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.settle();
     assert_eq!(pair.b.reader_wakes(0), 0);
     pair.a.write(0, 0, b"x");
@@ -215,11 +220,10 @@ fn the_reader_is_woken_once_for_what_comes_and_not_for_anything_else() {
     assert_eq!((pair.b.reader_wakes(0), pair.b.reader_wakes(1)), (2, 1));
 }
 
-#[test]
-fn both_sides_held_back_recover() {
+fn both_sides_held_back_recover<K: Kind>() {
     // Both write more than the other takes, with small rings and windows: neither can deadlock the other.
     let protocols = [protocol("p", 1, 2048)];
-    let mut pair = pair(&protocols);
+    let mut pair = pair::<K>(&protocols);
     pair.to_a.faults_mut().window = 700;
     pair.to_b.faults_mut().window = 700;
     pair.to_a.faults_mut().latency = (millis(1), millis(5));
@@ -244,12 +248,11 @@ fn both_sides_held_back_recover() {
     assert_eq!(pair.a.payloads(0), sent[1]);
 }
 
-#[test]
-fn the_hold_back_limit_can_be_configured() {
+fn the_hold_back_limit_can_be_configured<K: Kind>() {
     let protocols = [protocol("p", 1, 100)];
     let mut spec = Spec::new(2, &protocols);
     spec.config = config(|config| config.hold_back_limit = secs(3));
-    let mut pair = dial(&Spec::new(1, &protocols), &spec);
+    let mut pair = K::dial(&Spec::new(1, &protocols), &spec);
     pair.activate();
     pair.b.read(0, Reading::Stalled);
     pair.a.write(0, 0, &[1; 79]);

@@ -3,13 +3,21 @@ use devp2p_core::capability::Protocol;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_tests::fixture::{config, protocol};
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::Kind;
 use devp2p_tests::link::Faults;
-use devp2p_tests::node::Spec;
+use devp2p_tests::node::{Machine, Node, Spec};
 use devp2p_tests::pair::Pair;
 use devp2p_tests::random::Random;
-use devp2p_tests::rogue::{Manners, Rogue, compressed};
+use devp2p_tests::rogue::{Manners, Remote, Rogue, compressed};
 
-use super::{Node, dial};
+for_each_kind! {
+    over RLPx:
+    every_mix_of_versions_and_encoders_exchanges_messages,
+    the_form_on_the_wire_is_that_of_both_versions,
+    without_snappy_any_bytes_are_a_message,
+    version_3_is_turned_away_unless_it_is_allowed,
+}
 
 fn protocols() -> Vec<Protocol> {
     vec![protocol("chat", 4, 64 * 1024)]
@@ -21,7 +29,7 @@ fn spec(seed: u64, version: u8) -> Spec {
     spec
 }
 
-fn rogue(spec: &Spec, version: u8) -> Pair<Rogue, Node> {
+fn rogue<K: Kind>(spec: &Spec, version: u8) -> Pair<Rogue, Node<K::Machine>> {
     let rogue = Rogue::dial(1, spec.id(), Manners::Polite);
     let faults = [Faults::none(), Faults::none()];
     let mut pair = Pair::new(rogue, Node::accept(spec), faults, 0);
@@ -30,8 +38,7 @@ fn rogue(spec: &Spec, version: u8) -> Pair<Rogue, Node> {
     pair
 }
 
-#[test]
-fn every_mix_of_versions_and_encoders_exchanges_messages() {
+fn every_mix_of_versions_and_encoders_exchanges_messages<K: Kind>() {
     let mut random = Random::new(1);
     let payloads: Vec<Vec<u8>> = [0, 1, 55, 56, 1023, 1024, 1025, 20_000]
         .map(|n| random.compressible(n))
@@ -40,7 +47,7 @@ fn every_mix_of_versions_and_encoders_exchanges_messages() {
         for tables in [(0, 0), (0, 512), (4096, 16)] {
             let (mut a, mut b) = (spec(1, a), spec(2, b));
             (a.table, b.table) = tables;
-            let mut pair = dial(&a, &b);
+            let mut pair = K::dial(&a, &b);
             pair.activate();
             for payload in &payloads {
                 pair.a.write(0, 3, payload);
@@ -53,14 +60,13 @@ fn every_mix_of_versions_and_encoders_exchanges_messages() {
     }
 }
 
-#[test]
-fn the_form_on_the_wire_is_that_of_both_versions() {
+fn the_form_on_the_wire_is_that_of_both_versions<K: Kind>() {
     let payload = vec![7; 1000];
     for (node, remote, snappy) in [(5, 5, true), (5, 4, false), (4, 5, false), (5, 6, true)] {
         for table in [0, 512] {
             let mut spec = spec(2, node);
             spec.table = table;
-            let mut pair = rogue(&spec, remote);
+            let mut pair = rogue::<K>(&spec, remote);
             pair.b.write(0, 2, &payload);
             pair.a.say_message(2, &[0xc0]);
             pair.settle();
@@ -86,9 +92,8 @@ fn the_form_on_the_wire_is_that_of_both_versions() {
     }
 }
 
-#[test]
-fn without_snappy_any_bytes_are_a_message() {
-    let mut pair = rogue(&spec(2, 5), 4);
+fn without_snappy_any_bytes_are_a_message<K: Kind>() {
+    let mut pair = rogue::<K>(&spec(2, 5), 4);
     pair.a.say_message(16, &[0xff; 33]);
     pair.a.say_message(16, &[]);
     pair.settle();
@@ -96,9 +101,8 @@ fn without_snappy_any_bytes_are_a_message() {
     assert!(pair.b.closed().is_none());
 }
 
-#[test]
-fn version_3_is_turned_away_unless_it_is_allowed() {
-    let mut pair = rogue(&spec(2, 5), 3);
+fn version_3_is_turned_away_unless_it_is_allowed<K: Kind>() {
+    let mut pair = rogue::<K>(&spec(2, 5), 3);
     pair.run_out();
     assert_eq!(
         pair.b.close_reason(),
@@ -110,6 +114,6 @@ fn version_3_is_turned_away_unless_it_is_allowed() {
 
     let mut spec = spec(2, 5);
     spec.config = config(|config| config.lowest_version = 3);
-    let pair = rogue(&spec, 3);
+    let pair = rogue::<K>(&spec, 3);
     assert!(pair.b.active().is_some());
 }

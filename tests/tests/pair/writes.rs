@@ -1,17 +1,32 @@
 //! Writing: one at a time, everyone in turn, nothing lost before the first byte, and the frame whole after it.
 use std::task::Poll;
 
-use super::{Node, dial, over};
-
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_core::session::PendingWrite;
 use devp2p_tests::fixture::{config, protocol, secs};
-use devp2p_tests::link::Faults;
-use devp2p_tests::node::Spec;
-use devp2p_tests::pair::Pair;
+use devp2p_tests::for_each_kind;
+use devp2p_tests::kind::{Kind, Nodes};
+use devp2p_tests::node::{Machine, Spec};
 use devp2p_tests::random::Random;
+
+for_each_kind! {
+    a_token_that_was_granted_to_a_waiter_is_free_again_after_its_write,
+    every_waiting_subprotocol_is_served_before_one_is_served_again,
+    a_write_abandoned_before_its_first_byte_loses_nothing,
+    a_granted_token_comes_back_when_its_holder_goes_away_before_its_first_byte,
+    a_write_abandoned_inside_its_frame_closes_the_session_without_a_disconnect,
+    waiters_are_released_when_the_session_closes,
+    a_frame_in_progress_is_completed_before_the_disconnect,
+    a_closing_session_does_not_wake_a_writer_for_which_nothing_changed,
+    two_tasks_of_one_subprotocol_never_mix_their_frames,
+    try_write_never_waits,
+    a_message_of_several_slices_is_their_concatenation,
+    flush_waits_for_the_wire,
+    a_writer_that_stops_inside_its_frame_does_not_hold_the_session_for_ever;
+    over RLPx:
+    what_no_frame_can_hold_is_too_large,
+}
 
 fn four() -> Vec<devp2p_core::capability::Protocol> {
     ["a", "b", "c", "d"]
@@ -20,15 +35,26 @@ fn four() -> Vec<devp2p_core::capability::Protocol> {
         .collect()
 }
 
-fn active() -> Pair<Node, Node> {
-    let mut pair = dial(&Spec::new(1, &four()), &Spec::new(2, &four()));
+fn active<K: Kind>() -> Nodes<K> {
+    over::<K>(&Spec::new(1, &four()))
+}
+
+/// The node of this spec and one with every default, active over a perfect link.
+fn over<K: Kind>(spec: &Spec) -> Nodes<K> {
+    let mut pair = K::dial(spec, &Spec::new(2, &four()));
     pair.activate();
     pair
 }
 
-#[test]
-fn a_token_that_was_granted_to_a_waiter_is_free_again_after_its_write() {
-    let mut pair = active();
+/// A payload whose frame has so many bytes.
+fn payload_of<K: Kind>(frame: usize) -> Vec<u8> {
+    let mut payloads = (0..frame).rev().map(|n| Random::new(3).bytes(n));
+    let fits = |payload: &Vec<u8>| K::frame_length(1 + K::payload(payload).len()) == frame;
+    payloads.find(fits).expect("a payload for this frame")
+}
+
+fn a_token_that_was_granted_to_a_waiter_is_free_again_after_its_write<K: Kind>() {
+    let mut pair = active::<K>();
     // The wire takes nothing, so the first writer stops inside its frame and the second one waits.
     pair.to_b.faults_mut().window = 0;
     let big = vec![7; 3000];
@@ -51,11 +77,10 @@ fn a_token_that_was_granted_to_a_waiter_is_free_again_after_its_write() {
     assert_eq!(pair.a.results(third), [Ok(())]);
 }
 
-#[test]
-fn every_waiting_subprotocol_is_served_before_one_is_served_again() {
+fn every_waiting_subprotocol_is_served_before_one_is_served_again<K: Kind>() {
     for seed in 0..40 {
         let mut random = Random::new(seed);
-        let mut pair = active();
+        let mut pair = active::<K>();
         pair.to_b.faults_mut().window = 0;
         let mut order = [0, 1, 2, 3];
         random.shuffle(&mut order);
@@ -92,12 +117,12 @@ fn every_waiting_subprotocol_is_served_before_one_is_served_again() {
     }
 }
 
-#[test]
-fn a_write_abandoned_before_its_first_byte_loses_nothing() {
-    let mut pair = active();
+fn a_write_abandoned_before_its_first_byte_loses_nothing<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     // Both sealed whole, then the ring is full: the third one cannot begin.
-    let first = pair.a.write(0, 0, &Random::new(1).bytes(900));
+    let small = K::frame_length(1 + K::payload(&[1; 10]).len());
+    let first = pair.a.write(0, 0, &payload_of::<K>(1024 - small));
     pair.settle();
     assert_eq!(pair.a.results(first), [Ok(())]);
     let holder = pair.a.write(1, 0, &[1; 10]);
@@ -118,15 +143,11 @@ fn a_write_abandoned_before_its_first_byte_loses_nothing() {
     assert!(pair.a.closed().is_none());
 }
 
-#[test]
-fn a_granted_token_comes_back_when_its_holder_goes_away_before_its_first_byte() {
-    let mut spec = Spec::new(1, &four());
-    spec.ring = 1024;
-    let mut pair = dial(&spec, &Spec::new(2, &four()));
-    pair.activate();
+fn a_granted_token_comes_back_when_its_holder_goes_away_before_its_first_byte<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
-    // 32 + 976 + 16 bytes fill the ring to the last: the next one is granted and cannot seal its header.
-    let first = pair.a.write(0, 0, &Random::new(3).bytes(970));
+    // The next one is granted and cannot seal its header.
+    let first = pair.a.write(0, 0, &payload_of::<K>(1024));
     pair.settle();
     assert_eq!(pair.a.results(first), [Ok(())], "fills the ring");
     let holder = pair.a.write(1, 0, &[1; 10]);
@@ -142,9 +163,8 @@ fn a_granted_token_comes_back_when_its_holder_goes_away_before_its_first_byte() 
     assert!(pair.a.closed().is_none());
 }
 
-#[test]
-fn a_write_abandoned_inside_its_frame_closes_the_session_without_a_disconnect() {
-    let mut pair = active();
+fn a_write_abandoned_inside_its_frame_closes_the_session_without_a_disconnect<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     let inside = pair.a.write(0, 0, &Random::new(1).bytes(5000));
     let waiting = pair.a.write(1, 0, b"waits");
@@ -165,9 +185,8 @@ fn a_write_abandoned_inside_its_frame_closes_the_session_without_a_disconnect() 
     assert!(pair.b.got(0).is_empty(), "half a frame is no message");
 }
 
-#[test]
-fn waiters_are_released_when_the_session_closes() {
-    let mut pair = active();
+fn waiters_are_released_when_the_session_closes<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     let writers = [0, 1, 2, 3].map(|i| pair.a.write(i, 0, &Random::new(i as u64).bytes(5000)));
     pair.settle();
@@ -185,9 +204,8 @@ fn waiters_are_released_when_the_session_closes() {
     assert_eq!(pair.a.close_reason(), Some(reason));
 }
 
-#[test]
-fn a_frame_in_progress_is_completed_before_the_disconnect() {
-    let mut pair = active();
+fn a_frame_in_progress_is_completed_before_the_disconnect<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 512;
     pair.to_b.faults_mut().latency = (secs(0), secs(0));
     let payload = Random::new(1).bytes(5000);
@@ -207,9 +225,8 @@ fn a_frame_in_progress_is_completed_before_the_disconnect() {
     assert_eq!(pair.a.idle_wakes, 0, "nobody is woken for nothing");
 }
 
-#[test]
-fn a_closing_session_does_not_wake_a_writer_for_which_nothing_changed() {
-    let mut pair = active();
+fn a_closing_session_does_not_wake_a_writer_for_which_nothing_changed<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     let inside = pair.a.write(0, 0, &Random::new(1).bytes(5000));
     pair.settle();
@@ -221,14 +238,13 @@ fn a_closing_session_does_not_wake_a_writer_for_which_nothing_changed() {
     assert_eq!(pair.a.writer_wakes(inside), 1, "woken by the end");
 }
 
-#[test]
-fn two_tasks_of_one_subprotocol_never_mix_their_frames() {
-    let mut pair = active();
+fn two_tasks_of_one_subprotocol_never_mix_their_frames<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     let payloads = [1u64, 2].map(|seed| Random::new(seed).bytes(3000));
     let now = pair.now;
     let session = &mut pair.a.session;
-    let mut writes = [0, 1].map(|_| PendingWrite::new(0, LocalCode(0)));
+    let mut writes = [0, 1].map(|_| K::Machine::write(0, LocalCode(0)));
     let mut done = [false; 2];
     assert!(
         session
@@ -255,9 +271,8 @@ fn two_tasks_of_one_subprotocol_never_mix_their_frames() {
     assert_eq!(pair.b.payloads(0), payloads);
 }
 
-#[test]
-fn try_write_never_waits() {
-    let mut pair = active();
+fn try_write_never_waits<K: Kind>() {
+    let mut pair = active::<K>();
     pair.to_b.faults_mut().window = 0;
     let now = pair.now;
     let session = &mut pair.a.session;
@@ -298,13 +313,11 @@ fn try_write_never_waits() {
     assert_eq!(pair.b.payloads(3), [&random[..]]);
 }
 
-#[test]
-fn a_message_of_several_slices_is_their_concatenation() {
+fn a_message_of_several_slices_is_their_concatenation<K: Kind>() {
     for table in [0, 512] {
         let mut spec = Spec::new(1, &four());
         spec.table = table;
-        let mut pair = dial(&spec, &Spec::new(2, &four()));
-        pair.activate();
+        let mut pair = over::<K>(&spec);
         let mut random = Random::new(5);
         let mut expected = Vec::new();
         let mut messages = Vec::new();
@@ -326,9 +339,8 @@ fn a_message_of_several_slices_is_their_concatenation() {
     }
 }
 
-#[test]
-fn what_no_frame_can_hold_is_too_large() {
-    let mut pair = active();
+fn what_no_frame_can_hold_is_too_large<K: Kind>() {
+    let mut pair = active::<K>();
     let payload = vec![0; 0xff_ffff];
     let writers = [
         pair.a
@@ -351,14 +363,13 @@ fn what_no_frame_can_hold_is_too_large() {
     assert_eq!(pair.b.payloads(2), [b"goes on"]);
 }
 
-#[test]
-fn flush_waits_for_the_wire() {
+fn flush_waits_for_the_wire<K: Kind>() {
     use devp2p_tests::wake::Counter;
     use std::task::Context;
-    let mut pair = active();
+    let mut pair = active::<K>();
     let now = pair.now;
     let tasks = [Counter::new(), Counter::new(), Counter::new()];
-    let flush = |pair: &mut Pair<Node, Node>, subprotocol: usize| {
+    let flush = |pair: &mut Nodes<K>, subprotocol: usize| {
         let waker = tasks[subprotocol].waker();
         pair.a
             .session
@@ -395,18 +406,11 @@ fn flush_waits_for_the_wire() {
     );
 }
 
-#[test]
-fn a_writer_that_stops_inside_its_frame_does_not_hold_the_session_for_ever() {
+fn a_writer_that_stops_inside_its_frame_does_not_hold_the_session_for_ever<K: Kind>() {
     let quiet = config(|config| config.ping_interval = secs(1000));
     let mut spec = Spec::new(1, &four());
     spec.config = quiet;
-    let mut pair = over(
-        &spec,
-        &Spec::new(2, &four()),
-        [Faults::none(), Faults::none()],
-        0,
-    );
-    pair.activate();
+    let mut pair = over::<K>(&spec);
     pair.to_b.faults_mut().window = 0;
     let frozen = pair.a.write(0, 0, &Random::new(1).bytes(5000));
     pair.settle();

@@ -1,5 +1,6 @@
 //! Sessions over links that are private already: whole messages over a framing of the test's own, without RLPx.
 
+mod alike;
 mod line;
 mod machine;
 mod threads;
@@ -8,12 +9,14 @@ use devp2p_core::MAX_MESSAGE_LENGTH;
 use devp2p_core::capability::Protocol;
 use devp2p_core::code::WireCode;
 use devp2p_core::hello::NodeId;
-use devp2p_std::framed::{Decoded, Framing, Settings};
+use devp2p_std::framed::{Decoded, Framing, Mark, Settings};
 
 /// A message: its length in four bytes, big-endian, its code in one, its payload.
 #[derive(Default)]
 struct Prefixed {
-    gathered: Vec<u8>,
+    prefix: Vec<u8>,
+    /// Bytes of payload still to come.
+    left: usize,
 }
 
 const PREFIX: usize = 5;
@@ -24,46 +27,51 @@ fn framed(code: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Framing for Prefixed {
-    fn decode(&mut self, bytes: &[u8]) -> (usize, Option<Decoded>) {
-        let have = self.gathered.len();
-        let mut take = |upto: usize| {
-            let n = upto.saturating_sub(have).min(bytes.len());
-            self.gathered.extend_from_slice(&bytes[..n]);
-            n
-        };
-        let n = take(PREFIX);
-        let Some(&[a, b, c, d, code]) = self.gathered.first_chunk() else {
+    fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> (usize, Option<Decoded<'a>>) {
+        if self.prefix.len() == PREFIX {
+            if self.left == 0 {
+                self.prefix.clear();
+                return (0, Some(Decoded::Complete));
+            }
+            let n = self.left.min(bytes.len());
+            self.left -= n;
+            return (n, (n > 0).then_some(Decoded::Payload(&bytes[..n])));
+        }
+        let n = bytes.len().min(PREFIX - self.prefix.len());
+        self.prefix.extend_from_slice(&bytes[..n]);
+        let Some(&[a, b, c, d, code]) = self.prefix.first_chunk() else {
             return (n, None);
         };
         let length = u32::from_be_bytes([a, b, c, d]);
         if length > MAX_MESSAGE_LENGTH {
-            self.gathered.clear();
+            self.prefix.clear();
             return (bytes.len(), Some(Decoded::Damaged));
         }
-        let left = PREFIX + length as usize - self.gathered.len();
-        let more = left.min(bytes.len() - n);
-        self.gathered.extend_from_slice(&bytes[n..n + more]);
-        if more < left {
-            return (n + more, None);
-        }
-        let payload = std::mem::take(&mut self.gathered).split_off(PREFIX);
-        let code = code.into();
-        (n + more, Some(Decoded::Message { code, payload }))
+        let (code, length) = (code.into(), length as usize);
+        self.left = length;
+        (n, Some(Decoded::Message { code, length }))
     }
 
-    fn is_inside_message(&self) -> bool {
-        !self.gathered.is_empty()
+    fn is_inside_frame(&self) -> bool {
+        !self.prefix.is_empty()
     }
 
-    fn encode(&mut self, code: WireCode, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        let (Ok(code), true) = (
-            u8::try_from(code.0),
-            payload.len() <= MAX_MESSAGE_LENGTH as usize,
-        ) else {
-            return false;
-        };
-        out.extend_from_slice(&framed(code, payload));
-        true
+    fn header_length(&self) -> usize {
+        PREFIX
+    }
+
+    fn trailer_length(&self) -> usize {
+        0
+    }
+
+    fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark> {
+        let code = u8::try_from(code.0).ok()?;
+        let length = u32::try_from(length).ok()?;
+        Some(Mark::EMPTY.and(&length.to_be_bytes()).and(&[code]))
+    }
+
+    fn finish(&mut self, _intact: bool) -> Mark {
+        Mark::EMPTY
     }
 }
 

@@ -4,13 +4,14 @@ use devp2p_core::config::Local;
 use devp2p_core::hello::NodeId;
 
 use crate::drive::{Board, run};
+use crate::line::line;
 use crate::node::{Node, Status};
 use crate::protocols::{SENSOR_INBOX, protocols};
 
 /// Bytes of inbox for `echo/1`.
 pub const ECHO_INBOX: usize = 2048;
 /// Bytes of sealed frames that can wait for the serial port.
-const RING: usize = 320;
+const OUTPUT: usize = 320;
 
 /// Runs sessions over `board`'s serial port: as many as the parameter `sessions=N` says, by default one. Its node identity is
 /// `id`, 64 times: over a private line an identity proves nothing.
@@ -29,9 +30,10 @@ pub fn boot(board: &mut impl Board, parameters: &str, id: u8) -> Status {
         protocols: &protocols,
     };
     let mut inboxes = [0; ECHO_INBOX + SENSOR_INBOX];
-    let mut ring = [0; RING];
-    match Node::new(local, &mut inboxes, &mut ring, sessions, board.now()) {
-        Ok(mut node) => run(&mut node, board),
-        Err(_) => Status::Failure,
+    let mut output = [0; OUTPUT];
+    let now = board.now();
+    match line(local, &mut inboxes, &mut output, now) {
+        Some(line) => run(&mut Node::new(line, sessions, now), board),
+        None => Status::Failure,
     }
 }

@@ -28,7 +28,7 @@ pub fn run(node: &mut Node<'_>, board: &mut impl Board) -> Status {
         if waiting.is_empty() {
             waiting = 0..board.receive(&mut buffer);
         }
-        let bytes = buffer.get(waiting.clone()).unwrap_or_default();
+        let bytes = buffer.get_mut(waiting.clone()).unwrap_or_default();
         let taken = node.line().handle_input(now, bytes);
         waiting.start += taken;
         moved |= taken > 0;

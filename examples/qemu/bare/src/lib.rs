@@ -1,7 +1,7 @@
 //! A peer at message level over a serial line, driven by a poll loop: no executor, no RLPx, no allocator.
 //!
-//! [`line`] drives [`devp2p_core::peer::Peer`] over the checked frames of `qemu-framing`; [`node`] is what the boards do with
-//! it; [`protocols`] is what both ends of the line agree on.
+//! [`line`] is a [`FramedSession`](devp2p_core::framed::FramedSession) over the checked frames of `qemu-framing`; [`node`] is what
+//! the boards do with it; [`protocols`] is what both ends of the line agree on.
 #![no_std]
 
 #[cfg(test)]
@@ -12,9 +12,6 @@ pub mod drive;
 pub mod line;
 pub mod node;
 pub mod protocols;
-mod queue;
-mod receive;
-mod send;
 
 #[cfg(test)]
 mod tests;

@@ -2,13 +2,13 @@
 
 use core::task::Poll;
 
-use devp2p_core::config::{Config, Local};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::framed::{Event, PendingWrite};
 use devp2p_core::lifecycle::State;
 use devp2p_core::time::{Duration, Instant, PollAt};
 
-use crate::line::{Event, Line};
+use crate::line::Line;
 use crate::protocols::{
     ECHO, ECHO_REPLY, ECHO_REQUEST, LEAVE, OVERSIZE, READING, Reading, SENSOR, SET_INTERVAL,
 };
@@ -54,32 +54,23 @@ pub struct Node<'a> {
     number: u32,
     /// An oversize message that `sensor/1` is still to report.
     oversize: Option<u32>,
-    /// Bytes of the reply that was begun.
-    replying: Option<u32>,
+    /// The reply that was begun.
+    reply: Option<PendingWrite>,
 }
 
 impl<'a> Node<'a> {
-    /// A board that is done after so many sessions.
-    ///
-    /// # Errors
-    /// [`ArenaTooSmall`](devp2p_core::arena::ArenaTooSmall) if `inboxes` is too small.
-    pub fn new(
-        local: Local<'a>,
-        inboxes: &'a mut [u8],
-        ring: &'a mut [u8],
-        sessions: u32,
-        now: Instant,
-    ) -> Result<Self, devp2p_core::arena::ArenaTooSmall> {
-        Ok(Self {
-            line: Line::new(local, Config::new(), inboxes, ring, now)?,
+    /// A board at this line that is done after so many sessions.
+    pub const fn new(line: Line<'a>, sessions: u32, now: Instant) -> Self {
+        Self {
+            line,
             sessions,
             status: Status::Success,
             interval: Duration::from_secs(1),
             next_reading: now,
             number: 0,
             oversize: None,
-            replying: None,
-        })
+            reply: None,
+        }
     }
 
     /// The line, to pass bytes in and out.
@@ -96,7 +87,7 @@ impl<'a> Node<'a> {
                 return Some(Some(News::Active));
             }
             Some(Event::Closed(reason)) => {
-                (self.oversize, self.replying) = (None, None);
+                (self.oversize, self.reply) = (None, None);
                 let expected = matches!(
                     reason,
                     CloseReason::Local(_)
@@ -112,7 +103,8 @@ impl<'a> Node<'a> {
                 }
                 return Some(Some(News::Closed(reason)));
             }
-            None => {}
+            // The framing says where a session ends.
+            Some(Event::HalfClose) | None => {}
         }
         if self.sessions == 0 {
             return (!self.line.is_flushed()).then_some(None);
@@ -125,10 +117,6 @@ impl<'a> Node<'a> {
     }
 
     fn echo(&mut self, now: Instant) -> Option<News> {
-        if self.replying.is_some() && !self.line.is_replying() {
-            let length = self.replying.take()?;
-            return Some(News::Echoed { length });
-        }
         let message = self.line.peek(ECHO)?;
         let (code, length) = (message.meta.code, message.meta.length);
         if message.is_oversize() {
@@ -143,15 +131,13 @@ impl<'a> Node<'a> {
             self.line.pop(ECHO);
             return None;
         }
-        match self.line.poll_reply(now, ECHO, ECHO_REPLY) {
-            Poll::Ready(Ok(true)) => {
-                self.replying = None;
-                Some(News::Echoed { length })
+        let reply = self.reply.get_or_insert(PendingWrite::new(ECHO, ECHO_REPLY));
+        match self.line.poll_reply(now, reply, None) {
+            Poll::Ready(sent) => {
+                self.reply = None;
+                sent.ok().map(|_| News::Echoed { length })
             }
-            _ => {
-                self.replying = self.line.is_replying().then_some(length);
-                None
-            }
+            Poll::Pending => None,
         }
     }
 
@@ -174,14 +160,18 @@ impl<'a> Node<'a> {
         }
         if let Some(length) = self.oversize {
             let payload = length.to_le_bytes();
-            match self.line.try_write(now, SENSOR, OVERSIZE, &payload) {
+            match self.line.try_write(now, SENSOR, OVERSIZE, &[&payload]) {
                 Err(WriteError::WouldBlock { .. }) => {}
                 _ => self.oversize = None,
             }
         }
         if self.interval > Duration::ZERO && self.next_reading <= now {
             let payload = Reading::take(self.number).encode();
-            if self.line.try_write(now, SENSOR, READING, &payload).is_ok() {
+            if self
+                .line
+                .try_write(now, SENSOR, READING, &[&payload])
+                .is_ok()
+            {
                 self.number = self.number.wrapping_add(1);
                 self.next_reading = now.saturating_add(self.interval);
             }

@@ -4,14 +4,15 @@ use std::vec::Vec;
 
 use devp2p_core::arena::RECORD_OVERHEAD;
 use devp2p_core::capability::Protocol;
-use devp2p_core::config::{Config, Local};
+use devp2p_core::config::Local;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
+use devp2p_core::framed::Event;
 use devp2p_core::hello::NodeId;
 use devp2p_core::lifecycle::State;
 use devp2p_core::time::{Duration, Instant, PollAt};
 
-use crate::line::{Event, Line};
+use crate::line::{Line, line};
 use crate::node::{News, Node, Status};
 use crate::protocols::*;
 
@@ -56,12 +57,13 @@ struct Bench {
 
 fn host(now: Instant) -> Line<'static> {
     let inboxes = leak(HOST.iter().map(|protocol| protocol.inbox).sum());
-    Line::new(local(2, &HOST), Config::new(), inboxes, leak(1 << 17), now).unwrap()
+    line(local(2, &HOST), inboxes, leak(1 << 17), now).unwrap()
 }
 
 fn board(sessions: u32, now: Instant) -> Node<'static> {
     let inboxes = leak(ECHO_INBOX + SENSOR_INBOX);
-    Node::new(local(1, &BOARD), inboxes, leak(320), sessions, now).unwrap()
+    let line = line(local(1, &BOARD), inboxes, leak(320), now).unwrap();
+    Node::new(line, sessions, now)
 }
 
 impl Bench {
@@ -88,7 +90,7 @@ impl Bench {
         let n = self
             .board
             .line()
-            .handle_input(self.now, &self.to_board[..n]);
+            .handle_input(self.now, &mut self.to_board[..n]);
         self.to_board.drain(..n);
         any |= n > 0;
         loop {
@@ -110,7 +112,7 @@ impl Bench {
         any |= n > 0;
 
         let n = self.to_host.len().min(self.piece);
-        let n = self.host.handle_input(self.now, &self.to_host[..n]);
+        let n = self.host.handle_input(self.now, &mut self.to_host[..n]);
         self.to_host.drain(..n);
         any |= n > 0;
         while let Some(event) = self.host.poll(self.now) {
@@ -174,13 +176,16 @@ impl Bench {
     }
 
     fn write(&mut self, subprotocol: usize, code: devp2p_core::code::LocalCode, payload: &[u8]) {
-        self.run_until(
-            |bench| match bench.host.try_write(bench.now, subprotocol, code, payload) {
+        self.run_until(|bench| {
+            match bench
+                .host
+                .try_write(bench.now, subprotocol, code, &[payload])
+            {
                 Ok(()) => true,
                 Err(WriteError::WouldBlock { .. }) => false,
                 Err(error) => panic!("{error}"),
-            },
-        );
+            }
+        });
     }
 
     fn read(&mut self, subprotocol: usize, code: devp2p_core::code::LocalCode) -> Vec<u8> {
@@ -329,7 +334,7 @@ fn damage_ends_the_session_and_the_next_one_begins() {
         bench.settle();
         bench
             .host
-            .try_write(bench.now, ECHO, ECHO_REQUEST, &payload(30))
+            .try_write(bench.now, ECHO, ECHO_REQUEST, &[&payload(30)])
             .unwrap();
         let mut bytes = bench.host.output().to_vec();
         bench.host.consume_output(bench.now, bytes.len());
@@ -360,7 +365,7 @@ fn either_end_can_start_anew_at_any_time() {
         bench.activate();
         bench
             .host
-            .try_write(bench.now, ECHO, ECHO_REQUEST, &payload(500))
+            .try_write(bench.now, ECHO, ECHO_REQUEST, &[&payload(500)])
             .unwrap();
         for _ in 0..steps {
             bench.step();

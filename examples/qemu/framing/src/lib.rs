@@ -11,7 +11,8 @@
 //! | 4 | CRC-32 (IEEE 802.3) over kind to length, and payload |
 //!
 //! A line has no connections, so two kinds stand for what TCP says by opening and closing one: [`Opening`] tells how two sides
-//! that start and restart at any time agree on where a session begins, and `End` is the end of a side's stream.
+//! that start and restart at any time agree on where a session begins, and `End` is the end of a side's stream. [`Line`] is all
+//! of this as a [`Framing`](devp2p_core::framed::Framing) of the library's sessions, for both ends.
 //!
 //! A header is believed only with its own check, so that a damaged length does not swallow what follows. After damage the
 //! receiver slides over the bytes until a header holds again: garbage between two frames costs neither of them, a damaged
@@ -22,10 +23,12 @@
 extern crate std;
 
 mod crc;
+mod line;
 mod opening;
 mod receiver;
 
 pub use crc::Crc;
+pub use line::Line;
 pub use opening::{Begun, Opening};
 pub use receiver::{Event, Receiver};
 

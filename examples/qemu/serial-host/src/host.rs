@@ -10,9 +10,9 @@ use devp2p_core::error::CloseReason;
 use devp2p_core::hello::NodeId;
 use devp2p_std::framed::{Endpoint, Session, Settings, Subprotocol};
 use qemu_bare::protocols::{ECHO, SENSOR, protocols};
+use qemu_framing::Line;
 
 use crate::cable::{Cable, Cutter};
-use crate::framing::Line;
 
 /// What can go wrong, as text for the one who runs the program.
 pub(crate) type Fallible<T = ()> = Result<T, Box<dyn Error>>;

@@ -7,7 +7,6 @@
 
 mod cable;
 mod checks;
-mod framing;
 mod host;
 
 use std::env;

@@ -9,14 +9,14 @@ use devp2p_core::disconnect::DisconnectReason as Reason;
 use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::lifecycle::State;
 use devp2p_core::time::{Duration, Instant, PollAt};
-use devp2p_std::framed::{Decoded, Endpoint, Framing, Machine, SessionError};
+use devp2p_std::framed::{Decoded, Endpoint, Framing, Machine, Mark, SessionError};
 
 use super::{Prefixed, framed, settings};
 use crate::session_rig::HANG;
 
 /// Code 255 with an empty payload begins a session, 254 ends it. Both sides say both.
 #[derive(Default)]
-struct Delimited {
+pub(super) struct Delimited {
     inner: Prefixed,
     said: bool,
     heard: bool,
@@ -26,29 +26,44 @@ struct Delimited {
 }
 
 impl Framing for Delimited {
-    fn decode(&mut self, bytes: &[u8]) -> (usize, Option<Decoded>) {
-        let (n, decoded) = self.inner.decode(bytes);
+    fn decode<'a>(&mut self, bytes: &'a mut [u8]) -> (usize, Option<Decoded<'a>>) {
+        let (mut taken, mut decoded) = self.inner.decode(bytes);
         let Some(Decoded::Message { code, .. }) = decoded else {
-            return (n, decoded);
+            return (taken, decoded);
         };
-        match code {
-            255 if self.heard => {
-                self.early = true;
-                (n, Some(Decoded::Restart))
-            }
-            255 => {
-                self.heard = true;
-                (n, Some(Decoded::Begin))
-            }
-            254 => (n, Some(Decoded::End)),
-            _ => (n, decoded),
+        if code >= 254 {
+            // Not a message: its payload is empty, so that it is complete.
+            let (n, complete) = self.inner.decode(&mut []);
+            assert_eq!(complete, Some(Decoded::Complete));
+            taken += n;
+            decoded = Some(match code {
+                255 if self.heard => {
+                    self.early = true;
+                    Decoded::Restart
+                }
+                255 => {
+                    self.heard = true;
+                    Decoded::Begin
+                }
+                _ => Decoded::End,
+            });
         }
+        (taken, decoded)
     }
-    fn is_inside_message(&self) -> bool {
-        self.inner.is_inside_message()
+    fn is_inside_frame(&self) -> bool {
+        self.inner.is_inside_frame()
     }
-    fn encode(&mut self, code: WireCode, payload: &[u8], out: &mut Vec<u8>) -> bool {
-        self.inner.encode(code, payload, out)
+    fn header_length(&self) -> usize {
+        self.inner.header_length()
+    }
+    fn trailer_length(&self) -> usize {
+        self.inner.trailer_length()
+    }
+    fn begin(&mut self, code: WireCode, length: usize) -> Option<Mark> {
+        self.inner.begin(code, length)
+    }
+    fn finish(&mut self, intact: bool) -> Mark {
+        self.inner.finish(intact)
     }
     fn delimits_sessions(&self) -> bool {
         true
@@ -64,17 +79,19 @@ impl Framing for Delimited {
             ..Self::default()
         };
     }
-    fn end(&mut self, out: &mut Vec<u8>) {
+    fn end(&mut self) -> Mark {
         assert!(!std::mem::replace(&mut self.ended, true), "once a session");
-        self.inner.encode(WireCode(254), &[], out);
+        Mark::EMPTY.and(&framed(254, &[]))
     }
-    fn poll(&mut self, _now: Instant, out: &mut Vec<u8>) {
-        if !std::mem::replace(&mut self.said, true) {
-            self.inner.encode(WireCode(255), &[], out);
-        }
+    fn poll(&mut self, _now: Instant) -> Mark {
+        assert!(!std::mem::replace(&mut self.said, true), "when it is due");
+        Mark::EMPTY.and(&framed(255, &[]))
     }
     fn poll_at(&self) -> PollAt {
-        PollAt::Idle
+        match self.said {
+            true => PollAt::Idle,
+            false => PollAt::Now,
+        }
     }
 }
 
@@ -136,12 +153,12 @@ fn the_end_of_the_stream_is_the_end_of_all_sessions() {
     assert!(a.wait_end(HANG) && b.wait_end(HANG));
 }
 
-fn machine(id: u8) -> Machine {
-    Machine::new(settings(id), Box::new(Delimited::default()), Instant::ZERO).expect("it can be")
+fn machine(id: u8) -> Machine<Delimited> {
+    Machine::new(settings(id), Delimited::default(), Instant::ZERO).expect("it can be")
 }
 
 /// Everything that the end says now.
-fn said(end: &mut Machine, now: Instant) -> Vec<u8> {
+fn said(end: &mut Machine<Delimited>, now: Instant) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         end.poll(now);
@@ -157,8 +174,8 @@ fn said(end: &mut Machine, now: Instant) -> Vec<u8> {
 #[test]
 fn a_session_that_was_ended_before_it_began_keeps_its_cause() {
     let mut other = machine(2);
-    other.handle_input(Instant::ZERO, &framed(255, &[]));
-    let begin_and_hello = said(&mut other, Instant::ZERO);
+    other.handle_input(Instant::ZERO, &mut framed(255, &[]));
+    let mut begin_and_hello = said(&mut other, Instant::ZERO);
     let local = CloseReason::Local(Reason::TOO_MANY_PEERS);
     let disconnect = [framed(1, &[0xc1, 0x04]), framed(254, &[])].concat();
     // It begins while it closes, and after it was closed.
@@ -169,18 +186,18 @@ fn a_session_that_was_ended_before_it_began_keeps_its_cause() {
         end.disconnect(Instant::ZERO, Reason::TOO_MANY_PEERS);
         end.poll(Instant::ZERO);
         end.poll(now);
-        let taken = end.handle_input(now, &begin_and_hello);
+        let taken = end.handle_input(now, &mut begin_and_hello);
         assert_eq!(taken, begin_and_hello.len());
         assert!(!end.is_active());
         assert_eq!(end.peer().close_reason(), Some(local));
         assert_eq!(said(&mut end, now), told);
         assert_eq!(end.try_read(0), Poll::Ready(Err(local)));
-        end.handle_input(now, &framed(254, &[]));
+        end.handle_input(now, &mut framed(254, &[]));
         assert_eq!(end.peer().state(), State::Closed);
         // The next one is a session like any other.
         end.restart(now);
         assert_eq!(said(&mut end, now), framed(255, &[]));
-        end.handle_input(now, &begin_and_hello);
+        end.handle_input(now, &mut begin_and_hello);
         assert!(end.is_active());
         assert_eq!(end.try_read(0), Poll::Pending);
     }
