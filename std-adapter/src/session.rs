@@ -224,6 +224,8 @@ impl Session {
             self.host.events.send(|| PeerEvent::Dropped {
                 peer: peer.id(),
                 reason,
+                lasted: peer.lifetime(),
+                traffic: Counters::total(&peer.inner.counters),
             });
         }
         over.map(|()| Report {
@@ -355,6 +357,7 @@ impl Session {
         self.host.events.send(|| PeerEvent::Added {
             peer: id,
             client_name: peer.client_name().to_owned(),
+            capabilities: peer.capabilities().to_vec(),
             remote: self.remote,
             inbound: candidate.inbound,
         });

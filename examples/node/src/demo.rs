@@ -32,6 +32,7 @@ use self::work::{LINE_INTERVAL, Work, line};
 use crate::failure::Failure;
 use crate::key;
 use crate::show::{Output, duration, paint, short_id};
+use crate::stderr;
 
 /// Between two looks at the work.
 const TICK: Duration = Duration::from_millis(50);
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
             format!("devp2p demo: {far}, and a node that dials it over TCP on this machine{board}");
         output.line(&paint().bold(&title))?;
         if args.geth {
-            eprintln!("  building the go-ethereum peer with `go build`");
+            stderr::say("  building the go-ethereum peer with `go build`");
         }
     }
     let mut far: Box<dyn Far> = match args.geth {
@@ -205,9 +206,9 @@ fn boot(
 ) -> Result<(Option<Board>, Option<String>), Failure> {
     let name = args.board.name();
     if !output.json {
-        eprintln!(
+        stderr::say(format_args!(
             "  building the program of {name} with `cargo build`; the first time takes a minute or two"
-        );
+        ));
     }
     let enode = node.enode();
     // Time for all readings of its sensor.

@@ -13,6 +13,9 @@ pub(crate) struct Failure {
     what: String,
     expected: String,
     advice: String,
+    /// Whether standard output takes nothing more, not even this.
+    #[serde(skip)]
+    pub(crate) is_of_output: bool,
 }
 
 impl Failure {
@@ -25,6 +28,19 @@ impl Failure {
             what: what.to_string(),
             expected: expected.into(),
             advice: advice.into(),
+            is_of_output: false,
+        }
+    }
+
+    /// Standard output cannot be written.
+    pub(crate) fn output(what: impl fmt::Display) -> Self {
+        Self {
+            is_of_output: true,
+            ..Self::new(
+                what,
+                "a reader of standard output that takes all lines",
+                "write to a file if the reader ends early",
+            )
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::show::{Output, paint};
+use crate::stderr;
 
 /// Where a node listens unless it is told otherwise.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:30303";
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &Key, output: Output) -> Result<(), Failure> {
     }
     if let Some(file) = &args.file {
         let verb = if made { "made" } else { "read" };
-        eprintln!("{}", paint().dim(&format!("{verb} {}", file.display())));
+        stderr::say(paint().dim(&format!("{verb} {}", file.display())));
     }
     if let Some(key) = shown {
         output.line(&format!("key    {key}"))?;

@@ -9,8 +9,11 @@ mod listen;
 mod logger;
 mod payload;
 mod ping;
+mod queue;
 mod services;
 mod show;
+mod signals;
+mod stderr;
 
 use std::process::ExitCode;
 
@@ -44,7 +47,7 @@ enum Command {
     Key(key::Key),
     /// Ask a node what it offers, and measure round trips of Ping
     Ping(ping::Ping),
-    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT or SIGTERM
+    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT, SIGTERM or SIGHUP
     Listen(listen::Listen),
     /// Run two nodes against each other and verify what arrives: the main job
     Demo(demo::Demo),
@@ -54,6 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let _stderr = stderr::start();
     logger::start(arguments.verbose);
     let output = Output {
         json: arguments.json,
@@ -75,8 +79,8 @@ fn main() -> ExitCode {
 }
 
 fn tell(failure: &Failure, output: Output) {
-    eprintln!("{failure}");
-    if output.json {
+    stderr::say(failure);
+    if output.json && !failure.is_of_output {
         // If nobody reads it, standard error has said it.
         let _ = output.object(failure);
     }

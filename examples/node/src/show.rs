@@ -21,11 +21,7 @@ impl Output {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         written.map_err(|error| {
-            Failure::new(
-                format_args!("standard output cannot be written: {error}"),
-                "a reader that takes all lines",
-                "write to a file if the reader ends early",
-            )
+            Failure::output(format_args!("standard output cannot be written: {error}"))
         })
     }
 

@@ -5,4 +5,5 @@ mod key;
 mod listen;
 mod ping;
 mod run;
+mod unread;
 mod usage;

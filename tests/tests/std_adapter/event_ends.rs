@@ -569,7 +569,17 @@ fn events_of_sessions_and_messages_are_told() {
     ));
     let reason = CloseReason::Local(R::REQUESTED);
     let peer = server.node.host().id();
-    assert_eq!(next(), PeerEvent::Dropped { peer, reason });
+    let PeerEvent::Dropped {
+        peer: who,
+        reason: why,
+        traffic,
+        ..
+    } = next()
+    else {
+        panic!("not the end");
+    };
+    assert_eq!((who, why), (peer, reason));
+    assert_eq!((traffic.bytes_in, traffic.bytes_out), (3, 3));
     assert_eq!(events.lost(), 0);
 }
 
