@@ -13,6 +13,7 @@ use devp2p_std::peer::PeerHandle;
 use devp2p_std::session::{Report, Session};
 
 use crate::failure::Failure;
+use crate::stranger;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +61,8 @@ pub(crate) struct Active {
     running: JoinHandle<Report>,
 }
 
-/// Runs `session` in a thread until it is active.
-pub(crate) fn open(session: Session) -> Result<Active, Failure> {
+/// Runs `session`, over a connection to `addr`, in a thread until it is active.
+pub(crate) fn open(session: Session, addr: SocketAddr) -> Result<Active, Failure> {
     let (sender, active) = mpsc::channel();
     let running = thread::Builder::new()
         .name("devp2p-session".to_owned())
@@ -77,7 +78,24 @@ pub(crate) fn open(session: Session) -> Result<Active, Failure> {
         .map_err(|error| Failure::system("no thread for the session", error))?;
     match active.recv() {
         Ok(peer) => Ok(Active { peer, running }),
-        Err(_) => Err(Failure::session(join(running).reason)),
+        Err(_) => Err(not_opened(join(running), addr)),
+    }
+}
+
+/// Why there is no session: perhaps the remote speaks something else.
+fn not_opened(report: Report, addr: SocketAddr) -> Failure {
+    let is_silent = matches!(
+        report.reason,
+        CloseReason::Transport(_) | CloseReason::HandshakeTimeout
+    );
+    let stranger = if is_silent { stranger::at(addr) } else { None };
+    match stranger {
+        Some(what) => Failure::new(
+            format_args!("{addr} is {what}, not a devp2p node"),
+            "a node that answers the handshake of RLPx",
+            "check the port: a node's enode has that of devp2p (often 30303), not those of its HTTP, WebSocket or engine API",
+        ),
+        None => Failure::session(report.reason),
     }
 }
 

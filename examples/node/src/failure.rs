@@ -44,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// The same with other advice.
+    pub(crate) fn advise(self, advice: impl Into<String>) -> Self {
+        Self {
+            advice: advice.into(),
+            ..self
+        }
+    }
+
     /// Something of the system that should always work did not.
     pub(crate) fn system(what: &str, error: impl fmt::Display) -> Self {
         Self::new(

@@ -14,6 +14,7 @@ mod services;
 mod show;
 mod signals;
 mod stderr;
+mod stranger;
 
 use std::process::ExitCode;
 

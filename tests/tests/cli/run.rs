@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use devp2p_tests::command::devp2p;
+use devp2p_tests::command::{devp2p, output_within};
 use serde_json::Value;
 
 /// After this long nothing more is to be expected.
@@ -37,15 +37,9 @@ impl Ended {
     }
 }
 
-fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
-    let mut command = Command::new(devp2p());
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// Runs to the end.
+/// Runs to the end, which must come within [`HANG`].
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ended {
-    Ended::of(command(arguments).output().expect("the program runs"))
+    Ended::of(output_within(Command::new(devp2p()).args(arguments), HANG))
 }
 
 /// A `devp2p listen` on a free port, until it is told to end.
