@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
-use devp2p_std::enode::{Enode, EnodeError};
+use devp2p_std::enode::Enode;
 use devp2p_std::peer::PeerHandle;
 use devp2p_std::session::{Report, Session};
 
@@ -112,9 +112,4 @@ fn join(running: JoinHandle<Report>) -> Report {
         Ok(report) => report,
         Err(panic) => std::panic::resume_unwind(panic),
     }
-}
-
-/// Reads an enode for the command line.
-pub(crate) fn parse_enode(text: &str) -> Result<Enode, EnodeError> {
-    text.parse()
 }

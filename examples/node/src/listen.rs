@@ -20,6 +20,7 @@ use devp2p_std::host::Host;
 use devp2p_std::node::{Node, StartError};
 
 use self::log::Log;
+use crate::addr::{Addr, parse_addr};
 use crate::failure::Failure;
 use crate::key::{self, DEFAULT_ADDR};
 use crate::queue::Queue;
@@ -34,9 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR)]
-    addr: String,
+    /// Where to listen; port 0 takes a free one, and without a host it is every address of this machine
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR, value_parser = parse_addr)]
+    addr: Addr,
     /// The key file, made if it does not exist. Without it, the node has a new identity each time
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -116,7 +117,7 @@ fn start(
         events.push(Notice::Session(event.clone()));
     });
     Node::builder(host)
-        .listen(args.addr.as_str())
+        .listen(args.addr.to_listen())
         .max_peers(args.max_peers)
         .start()
         .map_err(cannot_listen)

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::show::plain;
 use crate::stderr;
+use crate::text::plain;
 
 struct Stderr {
     began: Instant,

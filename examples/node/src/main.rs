@@ -1,5 +1,6 @@
 //! The `devp2p` command: keys, ping, listen, bench and demo.
 
+mod addr;
 mod bench;
 mod demo;
 mod dial;
@@ -15,7 +16,9 @@ mod show;
 mod signals;
 mod stderr;
 mod stranger;
+mod text;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -57,8 +60,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
     let _stderr = stderr::start();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     logger::start(arguments.verbose);
     let output = Output {
         json: arguments.json,
@@ -77,6 +83,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help that was asked for, or arguments that make no sense.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // One that reads only the first lines is no fault.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    stderr::say(error.render());
+    let json = env::args_os()
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
+    if json {
+        // Standard error has said it.
+        let _ = Output { json }.object(&Failure::arguments(error));
+    }
+    ExitCode::from(2)
 }
 
 fn tell(failure: &Failure, output: Output) {

@@ -15,10 +15,12 @@ use devp2p_std::protocol::{self, Protocol};
 use devp2p_std::session::Session;
 use serde_json::json;
 
-use crate::dial::{self, parse_enode};
+use crate::addr::parse_enode;
+use crate::dial;
 use crate::failure::Failure;
 use crate::services::discard;
-use crate::show::{Output, duration, paint, plain, short_id};
+use crate::show::{Output, duration, paint, short_id};
+use crate::text::plain;
 
 /// Between two Pings: some peers end a session whose Pings come faster.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -141,7 +141,7 @@ fn what_a_stranger_calls_itself_is_no_line_of_ours() {
         Ok(())
     });
     let host = Host::builder(NodeKey::new(&[7; 32]).expect("a valid secret"))
-        .client_name("x\n- forged\x1b[31m")
+        .client_name("x\n- forged\x1b[31m\u{202e}\u{200b}!")
         .protocol(echo.expect("a valid name"))
         .build()
         .expect("a host");
@@ -149,11 +149,25 @@ fn what_a_stranger_calls_itself_is_no_line_of_ours() {
     node.dial(&enode).expect("a session");
     let told = listening.line();
     assert!(told.starts_with("+ "), "{told:?}");
-    assert!(told.contains("x- forged[31m"), "{told:?}");
-    assert!(!told.contains('\x1b'), "{told:?}");
+    assert!(told.contains("x- forged[31m!"), "{told:?}");
     let ended = listening.end("TERM");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.out.contains('\x1b'), "{ended:?}");
+}
+
+#[test]
+fn without_a_host_every_address_of_this_machine_is_listened_to() {
+    let program = devp2p_tests::command::devp2p().to_str().expect("UTF-8");
+    for addr in [":0", "localhost:0"] {
+        let mut listening = Listening::of(&[program, "listen", "--addr", addr]);
+        let enode: Enode = listening.first.parse().expect("an enode");
+        let enode = format!("enode://{}@127.0.0.1:{}\n", enode.id, enode.tcp);
+        let ping = run(&["ping", &enode, "--count", "1"]);
+        assert_eq!(ping.code, Some(0), "{ping:?}");
+        let came = listening.line();
+        assert!(came.contains("  127.0.0.1:"), "{came}");
+        assert_eq!(listening.end("TERM").code, Some(0));
+    }
 }
 
 #[test]
@@ -174,7 +188,7 @@ fn a_session_that_lives_at_the_end_is_told_between_the_signal_and_the_last_line(
     assert_eq!(first["event"], "session");
     let ended = listening.end("HUP");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let events: Vec<Value> = ended.out.lines().map(|line| json(line)).collect();
+    let events: Vec<Value> = ended.out.lines().map(json).collect();
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
     assert_eq!(names, ["ending", "session_ended", "ended"]);
     assert_eq!(events[0]["signal"], "SIGHUP");

@@ -37,9 +37,12 @@ impl Ended {
     }
 }
 
-/// Runs to the end, which must come within [`HANG`].
+/// How long any command may take: `demo` may build a board first.
+const BOUND: Duration = Duration::from_secs(900);
+
+/// Runs to the end.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ended {
-    Ended::of(output_within(Command::new(devp2p()).args(arguments), HANG))
+    Ended::of(output_within(Command::new(devp2p()).args(arguments), BOUND))
 }
 
 /// A `devp2p listen` on a free port, until it is told to end.

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::Notice;
 use crate::failure::Failure;
-use crate::show::{self, Output, duration, paint, plain, short_id};
+use crate::show::{self, Output, duration, paint, short_id};
 use crate::signals;
+use crate::text::plain;
 
 /// Prints what happens.
 pub(super) struct Log(pub(super) Output);
