@@ -143,19 +143,23 @@ fn read_start(file: &mut File) -> io::Result<(Start, usize)> {
 fn warn_if_shared(path: &Path, file: &File) {
     use std::os::unix::fs::MetadataExt;
     let Ok(found) = file.metadata() else { return };
-    let (path, mode) = (path.display(), found.mode() & 0o777);
-    if mode & 0o077 != 0 {
-        log::warn!(
-            "others than its owner can use the node key {path} (mode {mode:03o}): chmod 600 it"
-        );
+    let user = rustix::process::geteuid().as_raw();
+    for warning in warnings(found.mode(), found.uid(), user) {
+        log::warn!("the node key {} {warning}", path.display());
     }
+}
+
+/// What there is to say of a key of `owner` with this mode, which `user` loads.
+#[cfg(unix)]
+fn warnings(mode: u32, owner: u32, user: u32) -> impl Iterator<Item = String> {
+    let mode = mode & 0o777;
+    let shared = (mode & 0o077 != 0)
+        .then(|| format!("can be used by others than its owner (mode {mode:03o}): chmod 600 it"));
     // The superuser can read it anyhow.
-    let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
-    if owner != user && owner != 0 {
-        log::warn!(
-            "the node key {path} belongs to user {owner}, who can use and replace it: chown it to user {user}"
-        );
-    }
+    let foreign = (owner != user && owner != 0).then(|| {
+        format!("belongs to user {owner}, who can use and replace it: chown it to user {user}")
+    });
+    shared.into_iter().chain(foreign)
 }
 
 #[cfg(not(unix))]
@@ -352,5 +356,27 @@ impl std::error::Error for KeyFileError {
             Problem::Read(error) | Problem::Write(error) | Problem::Random(error) => Some(error),
             Problem::Exists | Problem::Malformed | Problem::InvalidKey => None,
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::warnings;
+
+    #[test]
+    fn everyone_else_who_can_use_a_key_is_named() {
+        let none: [(u32, u32, u32); 3] = [(0o100_600, 5, 5), (0o400, 0, 5), (0o600, 0, 0)];
+        for (mode, owner, user) in none {
+            assert_eq!(warnings(mode, owner, user).count(), 0, "{mode:o}");
+        }
+        for mode in [0o640, 0o604, 0o620, 0o777] {
+            let told: Vec<_> = warnings(mode, 5, 5).collect();
+            assert!(told[0].contains(&format!("mode {mode:o}")), "{told:?}");
+        }
+        for user in [0, 6] {
+            let told: Vec<_> = warnings(0o600, 5, user).collect();
+            assert!(told[0].contains("belongs to user 5"), "{told:?}");
+        }
+        assert_eq!(warnings(0o666, 5, 6).count(), 2);
     }
 }

@@ -115,6 +115,29 @@ fn a_key_file_is_its_owners_only_under_any_umask() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_key_that_others_can_use_is_taken_with_a_warning() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let path = fresh("cli-shared-key");
+    let file = path.to_str().expect("UTF-8");
+    let made = run(&["key", file]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("its mode");
+    // Only the superuser can give it away.
+    let other = fs::metadata(&path).expect("the file").uid() + 1;
+    let is_given = chown(&path, Some(other), None).is_ok();
+    let shown = run(&["key", file]);
+    assert_eq!((shown.code, shown.out), (Some(0), made.out));
+    assert!(
+        shown.err.contains("warning: ") && shown.err.contains("mode 644"),
+        "{}",
+        shown.err
+    );
+    let warns = shown.err.contains(&format!("belongs to user {other}"));
+    assert_eq!(warns, is_given, "{}", shown.err);
+    fs::remove_file(&path).expect("the file");
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn nothing_stays_of_a_key_file_whose_making_is_cut_off() {
     use std::os::unix::process::ExitStatusExt;
