@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Listen, output: Output) -> Result<(), Failure> {
     thread::spawn(move || tell_signals(signals, &sender));
 
     match ends.recv() {
-        Ok(End::Signal(signal)) => notices.push(Notice::Ending(signal)),
+        Ok(End::Signal(signal)) => notices.push_surely(Notice::Ending(signal)),
         // The output is closed: the sessions end all the same.
         Ok(End::Printed(result)) => {
             notices.close();
@@ -140,11 +140,10 @@ fn print(
 ) -> Result<(), Failure> {
     log.listening(enode)?;
     while let Some(next) = notices.next() {
-        if next.lost > 0 {
-            log.lost(next.lost)?;
-        }
+        log.lost(next.lost)?;
         log.notice(next.value)?;
     }
+    log.lost(notices.lost())?;
     log.ended(served.load(Ordering::Relaxed))
 }
 

@@ -47,6 +47,11 @@ impl<T> Queue<T> {
         self.add(self.lock(), value, self.capacity);
     }
 
+    /// Adds `value`, also to a queue that is full: for what comes once.
+    pub(crate) fn push_surely(&self, value: T) {
+        self.add(self.lock(), value, usize::MAX);
+    }
+
     /// Adds `value` once no more than a quarter of the room is taken, so that the rest stays for what does not wait. Where
     /// `gives_up` says so meanwhile, it is dropped and counted. Nothing is added once the queue is closed.
     pub(crate) fn push_patiently(&self, value: T, gives_up: impl Fn() -> bool) {
@@ -126,12 +131,15 @@ mod tests {
         let next = || queue.next().map(|next| (next.value, next.lost));
         assert_eq!(next(), Some((0, 3)));
         assert_eq!(next(), Some((1, 0)));
-        queue.push(5);
+        (5..8).for_each(|n| queue.push(n));
+        queue.push_surely(8);
         queue.close();
-        queue.push(6);
-        assert_eq!(next(), Some((5, 0)));
+        queue.push_surely(9);
+        assert_eq!(next(), Some((5, 1)));
+        assert_eq!(next(), Some((6, 0)));
+        assert_eq!(next(), Some((8, 0)));
         assert_eq!(next(), None);
-        assert_eq!((queue.taken(), queue.lost()), (3, 0));
+        assert_eq!((queue.taken(), queue.lost()), (5, 0));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use devp2p_std::handle::Writer;
 use devp2p_std::host::Host;
 use devp2p_std::node::Node;
 use devp2p_std::protocol::Protocol;
+use serde_json::Value;
 
 use crate::run::{HANG, Listening, assert_explained};
 
@@ -69,6 +70,31 @@ fn an_output_that_nobody_reads_holds_peers_back_and_no_signal() {
         assert_eq!(peer.closed(), CloseReason::RemoteRequested(quitting));
         assert_explained(&listening.end_unread(), "nobody reads standard output");
     }
+}
+
+#[test]
+fn what_finds_no_room_is_counted() {
+    const SESSIONS: usize = 250;
+    let listening = Listening::start(&["--json"]);
+    let first: Value = serde_json::from_str(&listening.first).expect("JSON");
+    let enode = first["enode"].as_str().expect("text").parse();
+    // Their events are twice what pipe and queue hold.
+    come_and_go(&enode.expect("an enode"), &"x".repeat(1000), SESSIONS);
+    let ended = listening.end("TERM");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (mut told, mut lost, mut last) = (0, 0, Vec::new());
+    for line in ended.out.lines() {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        match event["event"].as_str().expect("text") {
+            "session" | "session_ended" => told += 1,
+            "lost" => lost += event["count"].as_u64().expect("a number"),
+            name => last.push(name.to_owned()),
+        }
+    }
+    assert!(lost > 0, "{told} events were told");
+    assert_eq!(told + lost, 2 * SESSIONS as u64);
+    // These have room always.
+    assert_eq!(last, ["ending", "ended"]);
 }
 
 #[test]

@@ -30,9 +30,10 @@ impl Log {
         }
     }
 
-    /// What was not printed, since the output was not read in time.
+    /// How much was not printed, since the output was not read in time.
     pub(super) fn lost(&self, count: u64) -> Result<(), Failure> {
         match self.0.json {
+            _ if count == 0 => Ok(()),
             true => self.event(&json!({"event": "lost", "count": count})),
             false => self.0.line(&format!(
                 "{count} lines are missing here: nobody read them in time"
