@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
     let connected = dial::connect(&args.enode)?;
     let session = Session::dial(&host, connected.stream, args.enode.id)
         .map_err(|error| Failure::system("no session over this connection", error))?;
-    let active = dial::open(session, connected.addr)?;
+    let active = dial::open(session, &connected.seen)?;
     let peer = active.peer.clone();
     if peer.shared().is_empty() {
         active.close();

@@ -13,14 +13,15 @@ use devp2p_std::peer::PeerHandle;
 use devp2p_std::session::{Report, Session};
 
 use crate::failure::Failure;
-use crate::stranger;
+use crate::stranger::{Seen, Watched};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP connection, and how long it took.
 pub(crate) struct Connected {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Watched,
+    pub(crate) seen: Seen,
     pub(crate) addr: SocketAddr,
     pub(crate) took: Duration,
 }
@@ -39,10 +40,13 @@ pub(crate) fn connect(enode: &Enode) -> Result<Connected, Failure> {
         let began = Instant::now();
         match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
             Ok(stream) => {
+                let took = began.elapsed();
+                let (stream, seen) = Watched::new(stream, addr);
                 return Ok(Connected {
                     stream,
+                    seen,
                     addr,
-                    took: began.elapsed(),
+                    took,
                 });
             }
             Err(error) => last = error,
@@ -61,8 +65,8 @@ pub(crate) struct Active {
     running: JoinHandle<Report>,
 }
 
-/// Runs `session`, over a connection to `addr`, in a thread until it is active.
-pub(crate) fn open(session: Session, addr: SocketAddr) -> Result<Active, Failure> {
+/// Runs `session`, of whose remote so much is seen, in a thread until it is active.
+pub(crate) fn open(session: Session, seen: &Seen) -> Result<Active, Failure> {
     let (sender, active) = mpsc::channel();
     let running = thread::Builder::new()
         .name("devp2p-session".to_owned())
@@ -78,24 +82,19 @@ pub(crate) fn open(session: Session, addr: SocketAddr) -> Result<Active, Failure
         .map_err(|error| Failure::system("no thread for the session", error))?;
     match active.recv() {
         Ok(peer) => Ok(Active { peer, running }),
-        Err(_) => Err(not_opened(join(running), addr)),
+        Err(_) => Err(not_opened(join(running).reason, seen)),
     }
 }
 
 /// Why there is no session: perhaps the remote speaks something else.
-fn not_opened(report: Report, addr: SocketAddr) -> Failure {
-    let is_silent = matches!(
-        report.reason,
-        CloseReason::Transport(_) | CloseReason::HandshakeTimeout
-    );
-    let stranger = if is_silent { stranger::at(addr) } else { None };
-    match stranger {
+fn not_opened(reason: CloseReason, seen: &Seen) -> Failure {
+    match seen.name(reason) {
         Some(what) => Failure::new(
-            format_args!("{addr} is {what}, not a devp2p node"),
+            format_args!("{} is {what}, not a devp2p node", seen.addr),
             "a node that answers the handshake of RLPx",
             "check the port: a node's enode has that of devp2p (often 30303), not those of its HTTP, WebSocket or engine API",
         ),
-        None => Failure::session(report.reason),
+        None => Failure::session(reason),
     }
 }
 

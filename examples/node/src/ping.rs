@@ -42,6 +42,9 @@ pub(crate) struct Ping {
     /// How long each of them waits for its Pong
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     timeout: u32,
+    /// Do not connect again, where no node answers, to find out what listens there
+    #[arg(long)]
+    no_probe: bool,
 }
 
 /// A node whose protocol `eth` waits for a Status, which is not sent here.
@@ -66,7 +69,8 @@ pub(crate) fn run(args: &Ping, output: Output) -> Result<(), Failure> {
         .config(config)
         .build()
         .map_err(|error| Failure::system("no host", error))?;
-    let connected = dial::connect(&args.enode)?;
+    let mut connected = dial::connect(&args.enode)?;
+    connected.seen.asks = !args.no_probe;
     if !output.json {
         output.line(&format!(
             "ping {} at {}",
@@ -78,7 +82,7 @@ pub(crate) fn run(args: &Ping, output: Output) -> Result<(), Failure> {
     let session = Session::dial(&host, connected.stream, args.enode.id)
         .map_err(|error| Failure::system("no session over this connection", error))?
         .learn(same_as);
-    let active = dial::open(session, connected.addr)?;
+    let active = dial::open(session, &connected.seen)?;
     let took = began.elapsed();
     let peer = active.peer.clone();
     let note = names(&peer).iter().any(|name| name.starts_with("eth/"));

@@ -47,53 +47,54 @@ fn id() -> String {
 
 #[test]
 fn a_web_server_is_named_as_such() {
-    // It waits for the whole head, which a handshake does not bring.
-    let addr = serve(|mut stream| {
+    // It waits for the whole head, which a handshake does not bring; or says at once that it is none.
+    let patient = serve(|mut stream| {
         if read_head(&mut stream)? {
             stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n")?;
         }
         Ok(())
     });
-    let ended = ping(addr);
-    assert_explained(
-        &ended,
-        &format!("{addr} is a web server (HTTP), not a devp2p node"),
-    );
+    let strict = serve(|mut stream| {
+        let _ = stream.read(&mut [0; 1024])?;
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    });
+    for addr in [patient, strict] {
+        let named = format!("{addr} is a web server (HTTP), not a devp2p node");
+        assert_explained(&ping(addr), &named);
+    }
+}
+
+/// Closes at anything but a ClientHello, as OpenSSL and Go's servers do, and answers that by an alert.
+fn serve_tls(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head)?;
+    let mut hello = vec![0; head[4].into()];
+    match head {
+        [0x16, 3, 1, 0, _] => stream.read_exact(&mut hello)?,
+        _ => return Ok(()),
+    }
+    assert_eq!(usize::from(hello[3]), hello.len() - 4);
+    stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40])
 }
 
 #[test]
 fn a_tls_port_is_named_as_such() {
-    // An alert, as OpenSSL answers what is no TLS; and what Go's web server says to that.
+    let quiet = serve(serve_tls);
     let alert = serve(|mut stream| {
         let _ = stream.read(&mut [0; 1024])?;
         stream.write_all(&[0x15, 3, 1, 0, 2, 2, 70])
     });
-    let https = serve(|mut stream| {
-        let mut first = [0; 3];
-        stream.read_exact(&mut first)?;
-        if &first != b"GET" {
-            return Ok(());
-        }
-        read_head(&mut stream)?;
-        stream.write_all(
-            b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
-        )
-    });
-    // OpenSSL closes when it is asked as a web server.
-    let quiet = serve(|mut stream| {
-        let mut head = [0; 5];
-        stream.read_exact(&mut head)?;
-        let mut hello = vec![0; head[4].into()];
-        match head {
-            [0x16, 3, 1, 0, _] => stream.read_exact(&mut hello)?,
-            _ => return Ok(()),
-        }
-        assert_eq!(usize::from(hello[3]), hello.len() - 4);
-        stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40])
-    });
-    for addr in [alert, https, quiet] {
+    for addr in [quiet, alert] {
         assert_explained(&ping(addr), &format!("{addr} is a TLS port"));
     }
+}
+
+#[test]
+fn who_is_not_to_be_asked_what_it_is_is_not() {
+    let addr = serve(serve_tls);
+    let enode = format!("enode://{}@{addr}", id());
+    let ended = run(&["ping", &enode, "--no-probe"]);
+    assert_explained(&ended, "no session: transport");
 }
 
 #[test]
