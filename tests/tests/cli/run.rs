@@ -48,7 +48,8 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ended {
 /// A `devp2p listen` on a free port, until it is told to end.
 pub(crate) struct Listening {
     child: Child,
-    out: BufReader<ChildStdout>,
+    /// Until it is closed.
+    out: Option<BufReader<ChildStdout>>,
     /// Its first line.
     pub(crate) first: String,
 }
@@ -75,7 +76,7 @@ impl Listening {
         out.read_line(&mut first).expect("a first line");
         Self {
             child,
-            out,
+            out: Some(out),
             first: first.trim_end().to_owned(),
         }
     }
@@ -83,13 +84,19 @@ impl Listening {
     /// Waits for its next line.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
+        let out = self.out.as_mut().expect("its output");
+        out.read_line(&mut line).expect("a line");
         line
     }
 
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Closes this end of its output.
+    pub(crate) fn close(&mut self) {
+        self.out = None;
     }
 
     /// Sends a signal.
@@ -103,7 +110,8 @@ impl Listening {
     pub(crate) fn end(mut self, signal: &str) -> Ended {
         self.signal(signal);
         let mut out = String::new();
-        self.out.read_to_string(&mut out).expect("its output");
+        let rest = self.out.as_mut().expect("its output");
+        rest.read_to_string(&mut out).expect("its output");
         Ended {
             out,
             ..self.end_unread()

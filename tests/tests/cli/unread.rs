@@ -73,11 +73,33 @@ fn an_output_that_nobody_reads_holds_peers_back_and_no_signal() {
 }
 
 #[test]
+fn an_output_that_is_closed_ends_the_listener_which_tells_its_peers() {
+    let mut listening = Listening::start(&["--json"]);
+    listening.first = json_enode(&listening);
+    listening.close();
+    // What is told of this session has nowhere to go.
+    let (node, writer) = chatting(&listening);
+    let ended = listening.end_unread();
+    assert_explained(&ended, "standard output cannot be written");
+    let quitting = Some(DisconnectReason::CLIENT_QUITTING);
+    assert_eq!(
+        writer.peer().closed(),
+        CloseReason::RemoteRequested(quitting)
+    );
+    drop(node);
+}
+
+/// The enode in the first line.
+fn json_enode(listening: &Listening) -> String {
+    let first: Value = serde_json::from_str(&listening.first).expect("JSON");
+    first["enode"].as_str().expect("text").to_owned()
+}
+
+#[test]
 fn what_finds_no_room_is_counted() {
     const SESSIONS: usize = 250;
     let listening = Listening::start(&["--json"]);
-    let first: Value = serde_json::from_str(&listening.first).expect("JSON");
-    let enode = first["enode"].as_str().expect("text").parse();
+    let enode = json_enode(&listening).parse();
     // Their events are twice what pipe and queue hold.
     come_and_go(&enode.expect("an enode"), &"x".repeat(1000), SESSIONS);
     let ended = listening.end("TERM");
