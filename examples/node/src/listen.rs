@@ -9,7 +9,7 @@ mod log;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -90,7 +90,12 @@ pub(crate) fn run(args: &Listen, output: Output) -> Result<(), Failure> {
     }
     node.shutdown();
     notices.close();
-    finish(&ends, &notices)
+    // Only its thread has more to tell: a second signal is the end.
+    match notices.wait_for(&ends, PATIENCE) {
+        Ok(End::Printed(result)) => result,
+        Err(RecvTimeoutError::Timeout) => Err(Failure::output("nobody reads standard output")),
+        _ => Ok(()),
+    }
 }
 
 /// Starts the node, whose sessions and lines of chat go to `notices`.
@@ -155,23 +160,5 @@ fn tell_signals(mut signals: signal_hook::iterator::Signals, ends: &Sender<End>)
             std::process::exit(128 + signal);
         }
         let _ = ends.send(End::Signal(signal));
-    }
-}
-
-/// Waits for the last line, as long as the output is read.
-fn finish(ends: &Receiver<End>, notices: &Queue<Notice>) -> Result<(), Failure> {
-    let mut taken = notices.taken();
-    loop {
-        match ends.recv_timeout(PATIENCE) {
-            Ok(End::Printed(result)) => return result,
-            Ok(End::Signal(_)) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                let before = std::mem::replace(&mut taken, notices.taken());
-                if before == taken {
-                    return Err(Failure::output("nobody reads standard output"));
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
     }
 }

@@ -92,7 +92,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    stderr::say(error.render());
+    stderr::say_surely(error.render());
     let json = env::args_os()
         .take_while(|argument| argument != "--")
         .any(|argument| argument == "--json");
@@ -104,7 +104,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn tell(failure: &Failure, output: Output) {
-    stderr::say(failure);
+    stderr::say_surely(failure);
     if output.json && !failure.is_of_output {
         // If nobody reads it, standard error has said it.
         let _ = output.object(failure);

@@ -1,6 +1,7 @@
 //! A bounded queue in front of a thread that writes: whoever fills it never waits for the one that reads what is written.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -89,9 +90,26 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// How many values were taken, by which it shows whether the one that writes gets on.
-    pub(crate) fn taken(&self) -> u64 {
-        self.lock().taken
+    /// Waits for what `done` brings, as long as values are taken: at most `patience` without one.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_timeout`].
+    pub(crate) fn wait_for<U>(
+        &self,
+        done: &Receiver<U>,
+        patience: Duration,
+    ) -> Result<U, RecvTimeoutError> {
+        let mut taken = self.lock().taken;
+        loop {
+            match done.recv_timeout(patience) {
+                Err(RecvTimeoutError::Timeout) => {}
+                result => return result,
+            }
+            let before = std::mem::replace(&mut taken, self.lock().taken);
+            if before == taken {
+                return Err(RecvTimeoutError::Timeout);
+            }
+        }
     }
 
     /// How many found no room since the last that was taken.
@@ -120,6 +138,7 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::mpsc::channel;
     use std::thread;
 
     use super::*;
@@ -139,7 +158,7 @@ mod tests {
         assert_eq!(next(), Some((6, 0)));
         assert_eq!(next(), Some((8, 0)));
         assert_eq!(next(), None);
-        assert_eq!((queue.taken(), queue.lost()), (5, 0));
+        assert_eq!(queue.lost(), 0);
     }
 
     #[test]
@@ -156,6 +175,26 @@ mod tests {
             .collect();
         patient.join().expect("no panic");
         assert_eq!(all, (0..10).map(|n| (n, 0)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_end_is_waited_for_as_long_as_values_are_taken() {
+        let queue = Arc::new(Queue::new(3));
+        let (sender, done) = channel();
+        let from = Arc::clone(&queue);
+        queue.push(0);
+        queue.close();
+        let writes = thread::spawn(move || {
+            while from.next().is_some() {}
+            sender.send("written").map(|()| sender)
+        });
+        assert_eq!(queue.wait_for(&done, LOOK * 1000), Ok("written"));
+        let sender = writes.join().expect("no panic");
+        let late = queue.wait_for(&done, LOOK);
+        assert_eq!(late, Err(RecvTimeoutError::Timeout));
+        drop(sender);
+        let gone = queue.wait_for(&done, LOOK);
+        assert_eq!(gone, Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]

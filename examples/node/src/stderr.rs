@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -50,20 +50,20 @@ fn write(lost: u64, text: &str) {
     }
 }
 
-/// A line, or some.
+/// Something on the way, a line or some: dropped and counted where too many wait.
 pub(crate) fn say(text: impl fmt::Display) {
     QUEUE.push(text.to_string());
+}
+
+/// How the command ended.
+pub(crate) fn say_surely(text: impl fmt::Display) {
+    QUEUE.push_surely(text.to_string());
 }
 
 impl Drop for Stderr {
     fn drop(&mut self) {
         QUEUE.close();
-        let mut taken = QUEUE.taken();
-        while self.written.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            let before = std::mem::replace(&mut taken, QUEUE.taken());
-            if before == taken {
-                return;
-            }
-        }
+        // If nobody reads it, so be it.
+        let _ = QUEUE.wait_for(&self.written, PATIENCE);
     }
 }
