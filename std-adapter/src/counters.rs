@@ -54,6 +54,21 @@ impl Counters {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The sum over the protocols of a session.
+    pub(crate) fn total(all: &[Self]) -> Traffic {
+        all.iter()
+            .map(Self::traffic)
+            .fold(Traffic::default(), |sum, one| Traffic {
+                messages_in: sum.messages_in + one.messages_in,
+                bytes_in: sum.bytes_in + one.bytes_in,
+                wire_bytes_in: sum.wire_bytes_in + one.wire_bytes_in,
+                messages_out: sum.messages_out + one.messages_out,
+                bytes_out: sum.bytes_out + one.bytes_out,
+                wire_bytes_out: sum.wire_bytes_out + one.wire_bytes_out,
+                dropped: sum.dropped + one.dropped,
+            })
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Traffic {

@@ -33,7 +33,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// A node's identity and endpoint. Parse with [`str::parse`], print with [`Display`](fmt::Display); both ways agree.
+/// A node's identity and endpoint. Parse with [`str::parse`], print with [`Display`](fmt::Display); both ways agree. White space
+/// around the text, such as the end of its line, is skipped.
 ///
 /// As a [`ToSocketAddrs`] it yields the TCP addresses to dial; a DNS name is looked up there and blocks meanwhile.
 ///
@@ -159,7 +160,7 @@ impl FromStr for Enode {
     type Err = EnodeError;
 
     fn from_str(text: &str) -> Result<Self, EnodeError> {
-        let rest = strip_scheme(text)?;
+        let rest = strip_scheme(text.trim_ascii())?;
         // Path and fragment mean nothing here; go-ethereum skips them too.
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));

@@ -12,7 +12,7 @@ use devp2p_core::hello::{MAX_SENT_LENGTH, NodeId};
 use devp2p_core::rlpx::NodeKey;
 
 use crate::counters::{Counters, Traffic};
-use crate::events::{Events, Subscription};
+use crate::events::{Events, PeerEvent, Subscription};
 use crate::memory::MemoryCap;
 use crate::protocol::Protocol;
 use crate::time::Clock;
@@ -267,6 +267,15 @@ impl Host {
     /// Subscribes to events. Up to `capacity` wait for the subscriber; what comes while it is full is lost and counted.
     pub fn subscribe(&self, capacity: usize) -> Subscription {
         self.events.subscribe(capacity, true)
+    }
+
+    /// Calls `told` with the beginning of each session, before any of its protocols runs, and with its end, after the last of
+    /// them has returned; none is lost. So a program can keep the order of these and of what its protocols tell.
+    ///
+    /// `told` runs in a thread of the session, which waits for it, or in the [event loop](crate::event_loop), all of whose
+    /// sessions do: it must not block. If it panics, that is logged. It stays as long as the host.
+    pub fn watch_sessions(&self, told: impl Fn(&PeerEvent) + Send + Sync + 'static) {
+        self.events.watch(told);
     }
 
     /// Traffic of the protocol with this index over all sessions.

@@ -1,8 +1,9 @@
 //! The node's secret key in a file: 64 hex digits, as in go-ethereum's `nodekey`, so that either can use the other's.
 //!
-//! A key is written whole or not at all, never over another, readable by its owner only (0600 on Unix). A file that others can
-//! read is loaded all the same, with a warning in the log: secrets that an orchestrator mounts often have such modes, and
-//! nothing can be done about them there.
+//! A key is written whole or not at all, never over another, readable by its owner only (0600 on Unix, whatever the umask). On
+//! Linux nothing stays of a write that is cut off, even by SIGKILL; elsewhere, and on file systems that need a name for each file,
+//! a temporary file beside it may. A file that others can read, or that belongs to another user, is loaded all the same, with a
+//! warning in the log: secrets that an orchestrator mounts are often so, and nothing can be done about them there.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -137,30 +138,69 @@ fn read_start(file: &mut File) -> io::Result<(Start, usize)> {
     Ok((start, length))
 }
 
+/// Warns of everyone else who can use the key.
 #[cfg(unix)]
 fn warn_if_shared(path: &Path, file: &File) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file
-        .metadata()
-        .map_or(0, |found| found.permissions().mode());
-    if mode & 0o077 != 0 {
-        log::warn!(
-            "others than its owner can use the node key {} (mode {:03o}): chmod 600 it",
-            path.display(),
-            mode & 0o777
-        );
+    use std::os::unix::fs::MetadataExt;
+    let Ok(found) = file.metadata() else { return };
+    let user = rustix::process::geteuid().as_raw();
+    for warning in warnings(found.mode(), found.uid(), user) {
+        log::warn!("the node key {} {warning}", path.display());
     }
+}
+
+/// What there is to say of a key of `owner` with this mode, which `user` loads.
+#[cfg(unix)]
+fn warnings(mode: u32, owner: u32, user: u32) -> impl Iterator<Item = String> {
+    let mode = mode & 0o777;
+    let shared = (mode & 0o077 != 0)
+        .then(|| format!("can be used by others than its owner (mode {mode:03o}): chmod 600 it"));
+    // The superuser can read it anyhow.
+    let foreign = (owner != user && owner != 0).then(|| {
+        format!("belongs to user {owner}, who can use and replace it: chown it to user {user}")
+    });
+    shared.into_iter().chain(foreign)
 }
 
 #[cfg(not(unix))]
 fn warn_if_shared(_: &Path, _: &File) {}
 
-/// Writes a file beside `path`, then gives it that name too, which fails if the name is taken.
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     // Only saves work: the link decides.
     if fs::symlink_metadata(path).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
+    match write_nameless(path, content) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        // Not on this system: or for a reason that shows again.
+        Err(_) => write_beside(path, content)?,
+    }
+    sync_folder(path);
+    Ok(())
+}
+
+/// Writes a file without a name, then gives it this one, which fails if it is taken.
+#[cfg(target_os = "linux")]
+fn write_nameless(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(open(folder_of(path), flags, Mode::RUSR | Mode::WUSR)?);
+    fill(&mut file, content)?;
+    // As open(2) advises, without the right that AT_EMPTY_PATH needs.
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_nameless(_: &Path, _: &[u8]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Writes a file beside `path`, then gives it that name too, which fails if the name is taken.
+fn write_beside(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut suffix = [0; 8];
     getrandom::fill(&mut suffix).map_err(|error| io::Error::other(error.to_string()))?;
     let mut name = std::ffi::OsString::from(".");
@@ -169,14 +209,19 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 
     let beside = NewFile::write(path.with_file_name(name), content)?;
     match fs::hard_link(&beside.path, path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // This file system has no links: at least the name is taken by one only.
-        Err(_) => NewFile::write(path.to_owned(), content)?.keep(),
+        Err(_) => NewFile::write(path.to_owned(), content).map(NewFile::keep),
     }
-    drop(beside);
-    sync_folder(path);
-    Ok(())
+}
+
+fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
+    // The umask may have taken more than it should.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 /// A file that did not exist before, removed again on drop unless it is kept.
@@ -193,8 +238,7 @@ impl NewFile {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&path)?;
         let new = Self { path, keep: false };
-        file.write_all(content)?;
-        file.sync_all()?;
+        fill(&mut file, content)?;
         Ok(new)
     }
 
@@ -215,12 +259,15 @@ impl Drop for NewFile {
 
 /// Makes the new name last through a loss of power. Where folders cannot be synced, the system sees to it in its own time.
 fn sync_folder(path: &Path) {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         let _ = folder.sync_all();
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// Why a key file could not be used: its path, what is wrong, and what to do.
@@ -309,5 +356,27 @@ impl std::error::Error for KeyFileError {
             Problem::Read(error) | Problem::Write(error) | Problem::Random(error) => Some(error),
             Problem::Exists | Problem::Malformed | Problem::InvalidKey => None,
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::warnings;
+
+    #[test]
+    fn everyone_else_who_can_use_a_key_is_named() {
+        let none: [(u32, u32, u32); 3] = [(0o100_600, 5, 5), (0o400, 0, 5), (0o600, 0, 0)];
+        for (mode, owner, user) in none {
+            assert_eq!(warnings(mode, owner, user).count(), 0, "{mode:o}");
+        }
+        for mode in [0o640, 0o604, 0o620, 0o777] {
+            let told: Vec<_> = warnings(mode, 5, 5).collect();
+            assert!(told[0].contains(&format!("mode {mode:o}")), "{told:?}");
+        }
+        for user in [0, 6] {
+            let told: Vec<_> = warnings(0o600, 5, user).collect();
+            assert!(told[0].contains("belongs to user 5"), "{told:?}");
+        }
+        assert_eq!(warnings(0o666, 5, 6).count(), 2);
     }
 }

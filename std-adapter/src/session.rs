@@ -378,6 +378,7 @@ impl Session {
         self.host.events.send(|| PeerEvent::Added {
             peer: peer.id(),
             client_name: peer.client_name().to_owned(),
+            capabilities: peer.capabilities().to_vec(),
             remote: self.remote,
             inbound: peer.is_inbound(),
         });
@@ -450,6 +451,8 @@ impl Session {
             self.host.events.send(|| PeerEvent::Dropped {
                 peer: peer.id(),
                 reason,
+                lasted: peer.lifetime(),
+                traffic: Counters::total(&peer.inner.counters),
             });
         }
         over.map(|()| Report {

@@ -101,6 +101,11 @@ impl<R: Read + Send> Source for Half<R> {
     }
 }
 
+/// IPv4 as such, where a socket for both families has it mapped into IPv6.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
 /// One part of a socket that several share: the descriptor is closed when the last part is dropped.
 #[derive(Debug)]
 pub struct Part<S>(Arc<S>);
@@ -186,11 +191,11 @@ impl Transport for TcpStream {
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
-        Self::local_addr(self).ok()
+        Self::local_addr(self).ok().map(canonical)
     }
 
     fn peer_addr(&self) -> Option<SocketAddr> {
-        Self::peer_addr(self).ok()
+        Self::peer_addr(self).ok().map(canonical)
     }
 }
 

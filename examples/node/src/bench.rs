@@ -14,11 +14,13 @@ use devp2p_std::session::Session;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::dial::{self, parse_enode};
+use crate::addr::parse_enode;
+use crate::dial;
 use crate::failure::Failure;
 use crate::payload;
 use crate::services::{self, bench};
-use crate::show::{self, Output, duration, number, percentile, plain, short_id};
+use crate::show::{self, Output, duration, number, percentile, short_id};
+use crate::text::plain;
 
 /// Round trips measured, one at a time.
 const ROUND_TRIPS: u32 = 1000;
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &Bench, output: Output) -> Result<(), Failure> {
     let connected = dial::connect(&args.enode)?;
     let session = Session::dial(&host, connected.stream, args.enode.id)
         .map_err(|error| Failure::system("no session over this connection", error))?;
-    let active = dial::open(session)?;
+    let active = dial::open(session, &connected.seen)?;
     let peer = active.peer.clone();
     if peer.shared().is_empty() {
         active.close();
@@ -208,7 +210,7 @@ impl Job {
             }
         }
         subprotocol.write(bench::SYNC, &[]).map_err(explain)?;
-        answer(subprotocol, bench::SYNC, 0)?;
+        answer(subprotocol, bench::SYNC, &[])?;
         let one_way = began.elapsed();
         let wire_bytes = subprotocol.writer().traffic().wire_bytes_out;
 
@@ -217,7 +219,7 @@ impl Job {
         while round_trips.len() < ROUND_TRIPS as usize && Instant::now() < until {
             let began = Instant::now();
             subprotocol.write(bench::ECHO, &message).map_err(explain)?;
-            answer(subprotocol, bench::ECHO, message.len())?;
+            answer(subprotocol, bench::ECHO, &message)?;
             round_trips.push(began.elapsed());
         }
         Ok(Times {
@@ -243,26 +245,33 @@ pub(crate) fn explain(error: WriteError) -> Failure {
 /// How long an answer may take: all messages before it have to arrive first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for the answer to the last message.
+/// Waits for the answer to the last message, which is this payload.
 pub(crate) fn answer(
     subprotocol: &mut Subprotocol,
     code: u32,
-    length: usize,
+    payload: &[u8],
 ) -> Result<(), Failure> {
-    let expected = format!("an answer of bench/1 with code {code} and {length} bytes");
+    let length = payload.len();
+    let expected = format!("an answer of bench/1 with code {code} and the {length} bytes sent");
     let advice = "dial a node that keeps the rules of bench/1, such as `devp2p listen`";
-    let answer = subprotocol
-        .read_timeout(PATIENCE)
-        .map(|message| message.map(|message| (message.code, message.payload.len())));
-    match answer {
-        Ok(Some(found)) if found == (code, length) => Ok(()),
+    match subprotocol.read_timeout(PATIENCE) {
+        Ok(Some(found)) if (found.code, &found.payload[..]) == (code, payload) => Ok(()),
         Ok(None) => Err(Failure::new(
             format_args!("the remote has not answered for {} s", PATIENCE.as_secs()),
             expected,
             advice,
         )),
-        Ok(Some((code, length))) => Err(Failure::new(
-            format_args!("the remote answered with code {code} and {length} bytes"),
+        Ok(Some(found)) => Err(Failure::new(
+            format_args!(
+                "the remote answered with code {} and {} bytes{}",
+                found.code,
+                found.payload.len(),
+                if found.payload.len() == length {
+                    ", which are other ones"
+                } else {
+                    ""
+                }
+            ),
             expected,
             advice,
         )),

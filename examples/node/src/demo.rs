@@ -7,6 +7,7 @@ mod firmware;
 mod geth;
 mod guest;
 mod live;
+mod outcome;
 mod report;
 mod work;
 
@@ -16,10 +17,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use devp2p_std::enode::Enode;
 use devp2p_std::host::Host;
 use devp2p_std::node::Node;
 use devp2p_std::peer::PeerHandle;
-use serde_json::{Value, json};
 
 use self::board::{Board, Kind};
 use self::board_report::BoardFacts;
@@ -27,11 +28,14 @@ use self::far::{Far, Listener};
 use self::geth::Geth;
 use self::guest::Guest;
 use self::live::{Live, board_text};
-use self::report::{Check, Facts, Lived};
+use self::outcome::Outcome;
+use self::report::{Facts, Lived};
 use self::work::{LINE_INTERVAL, Work, line};
 use crate::failure::Failure;
 use crate::key;
 use crate::show::{Output, duration, paint, short_id};
+use crate::stderr;
+use crate::text::plain;
 
 /// Between two looks at the work.
 const TICK: Duration = Duration::from_millis(50);
@@ -61,31 +65,91 @@ pub(crate) struct Demo {
 }
 
 pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
-    if !output.json {
-        let far = if args.geth {
-            "a go-ethereum peer"
-        } else {
-            "a listening node"
-        };
-        let board = match args.no_board {
-            true => "",
-            false => "; a board dials that node",
-        };
-        let title =
-            format!("devp2p demo: {far}, and a node that dials it over TCP on this machine{board}");
-        output.line(&paint().bold(&title))?;
-        if args.geth {
-            eprintln!("  building the go-ethereum peer with `go build`");
-        }
-    }
+    announce(args, output)?;
     let mut far: Box<dyn Far> = match args.geth {
         true => Box::new(Geth::start(&args.geth_dir)?),
         false => Box::new(Listener::start()?),
     };
     let work = Work::new(Duration::from_secs(args.seconds));
     let guest = Arc::new(Guest::default());
+    let node = start(args, &work, &guest)?;
+    let (mut board, left_out) = match args.no_board {
+        true => (None, None),
+        false => boot(args, &node, output)?,
+    };
+    let dialled = dial(&node, &*far, output)?;
+    let mut pings = Pings::new(dialled.peer.clone());
+    let seats = Seats {
+        far: &mut *far,
+        board: board.as_mut(),
+        guest: &guest,
+    };
+    watch(&work, seats, &mut pings, output)?;
+    pings.last();
+
+    // Quitting sends Disconnect 0x08 to everyone.
+    let shutdown = node.shutdown();
+    let seen = far.finish()?;
+    let with_far = lived(&node, &dialled.peer, Some(&work));
+    let with_board = guest.peer().map(|peer| lived(&node, &peer, None));
+    let with_board = with_board.unwrap_or_default();
+    let board = board.as_ref().map(|board| BoardFacts {
+        board,
+        guest: &guest,
+        lived: &with_board,
+    });
+    let mut checks = report::checks(&Facts {
+        work: &work,
+        lived: &with_far,
+        far_name: far.name(),
+        seen: &seen,
+        own_id: node.host().id().to_string(),
+        far_id: [dialled.enode.id, dialled.peer.id()].map(|id| id.to_string()),
+        pongs: dialled.peer.pongs(),
+        ping: dialled.peer.round_trip(),
+        joined: shutdown.stuck.is_empty() && shutdown.unfinished == 0,
+    });
+    checks.extend(board.iter().flat_map(board_report::checks));
+    let outcome = Outcome {
+        far_name: far.name(),
+        dialled: &dialled,
+        work: &work,
+        seen: &seen,
+        lived: &with_far,
+        board,
+        left_out,
+        checks: &checks,
+    };
+    outcome.print(output)?;
+    outcome.verdict()
+}
+
+/// What is about to happen.
+fn announce(args: &Demo, output: Output) -> Result<(), Failure> {
+    if output.json {
+        return Ok(());
+    }
+    let far = match args.geth {
+        true => "a go-ethereum peer",
+        false => "a listening node",
+    };
+    let board = match args.no_board {
+        true => "",
+        false => "; a board dials that node",
+    };
+    let title =
+        format!("devp2p demo: {far}, and a node that dials it over TCP on this machine{board}");
+    output.line(&paint().bold(&title))?;
+    if args.geth {
+        stderr::say("  building the go-ethereum peer with `go build`");
+    }
+    Ok(())
+}
+
+/// Starts the dialling node, which a board dials.
+fn start(args: &Demo, work: &Arc<Work>, guest: &Arc<Guest>) -> Result<Node, Failure> {
     let host = work
-        .protocols(&guest)
+        .protocols(guest)
         .into_iter()
         .chain([guest.sensor()])
         .fold(Host::builder(key::load(None)?), |builder, protocol| {
@@ -93,22 +157,26 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         })
         .build()
         .map_err(|error| Failure::system("no host", error))?;
-    let own_id = host.id();
     let node = Node::builder(host);
     let node = match args.no_board {
         true => node,
         false => node.listen("127.0.0.1:0"),
     };
-    let node = node
-        .start()
-        .map_err(|error| Failure::system("no node", error))?;
-    let (mut board, left_out) = match args.no_board {
-        true => (None, None),
-        false => boot(args, &node, output)?,
-    };
+    node.start()
+        .map_err(|error| Failure::system("no node", error))
+}
 
+/// The session with the far end.
+struct Dialled {
+    enode: Enode,
+    peer: PeerHandle,
+    /// What was built before takes its own time.
+    began: Instant,
+    set_up: Duration,
+}
+
+fn dial(node: &Node, far: &dyn Far, output: Output) -> Result<Dialled, Failure> {
     let enode = far.enode();
-    // What was built before takes its own time.
     let began = Instant::now();
     let peer = node.dial(&enode).map_err(|error| {
         Failure::new(
@@ -121,7 +189,7 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
     if !output.json {
         output.line(&format!(
             "\n  dialler {}  →  {} {} at {}:{}",
-            short_id(&own_id),
+            short_id(&node.host().id()),
             far.name(),
             short_id(&peer.id()),
             enode.host,
@@ -129,72 +197,16 @@ pub(crate) fn run(args: &Demo, output: Output) -> Result<(), Failure> {
         ))?;
         output.line(&format!(
             "  {}, connected and shaken hands in {}\n",
-            peer.client_name(),
+            plain(peer.client_name()),
             duration(set_up)
         ))?;
     }
-    let mut pings = Pings::new(peer.clone());
-    let seats = Seats {
-        far: &mut *far,
-        board: board.as_mut(),
-        guest: &guest,
-    };
-    watch(&work, seats, &mut pings, output)?;
-    pings.last();
-
-    // Quitting sends Disconnect 0x08 to everyone.
-    let shutdown = node.shutdown();
-    let seen = far.finish()?;
-    let with_far = lived(&node, &peer, Some(&work));
-    let with_board = guest.peer().map(|peer| lived(&node, &peer, None));
-    let with_board = with_board.unwrap_or_default();
-    let board = board.as_ref().map(|board| BoardFacts {
-        board,
-        guest: &guest,
-        lived: &with_board,
-    });
-    let facts = Facts {
-        work: &work,
-        lived: &with_far,
-        far_name: far.name(),
-        seen: &seen,
-        own_id: own_id.to_string(),
-        far_id: [enode.id.to_string(), peer.id().to_string()],
-        pongs: peer.pongs(),
-        ping: peer.round_trip(),
-        joined: shutdown.stuck.is_empty() && shutdown.unfinished == 0,
-    };
-    let mut checks = report::checks(&facts);
-    checks.extend(board.iter().flat_map(board_report::checks));
-    if output.json {
-        output.object(&json!({
-            "ok": checks.iter().all(|check| check.ok),
-            "far": far.name(),
-            "enode": enode.to_string(),
-            "client": peer.client_name(),
-            "seconds": began.elapsed().as_secs_f64(),
-            "set_up_us": set_up.as_micros() as u64,
-            "ping_rtt_us": peer.round_trip().map(|span| span.as_micros() as u64),
-            "checks": checks,
-            "protocols": with_far,
-            "board": match (&board, &left_out) {
-                (Some(board), _) => board_report::json(board),
-                (None, Some(why)) => json!({"form": "none", "why": why}),
-                (None, None) => Value::Null,
-            },
-            "bench": report::rates(&work),
-        }))?;
-    } else {
-        let is_host_form = board
-            .as_ref()
-            .is_some_and(|board| board.board.is_host_form());
-        let board = board.as_ref().map(|board| (board.board.name, board.lived));
-        for row in report::session_table(&with_far, far.name(), &seen.counts, board) {
-            output.line(&format!("  {row}"))?;
-        }
-        summary(output, &checks, began.elapsed(), is_host_form)?;
-    }
-    verdict(&checks)
+    Ok(Dialled {
+        enode,
+        peer,
+        began,
+        set_up,
+    })
 }
 
 /// Builds the board, or what stands in for it, and boots it to dial `node`; or says why there is none.
@@ -205,9 +217,9 @@ fn boot(
 ) -> Result<(Option<Board>, Option<String>), Failure> {
     let name = args.board.name();
     if !output.json {
-        eprintln!(
+        stderr::say(format_args!(
             "  building the program of {name} with `cargo build`; the first time takes a minute or two"
-        );
+        ));
     }
     let enode = node.enode();
     // Time for all readings of its sensor.
@@ -335,48 +347,4 @@ fn lived(node: &Node, peer: &PeerHandle, work: Option<&Arc<Work>>) -> Vec<Lived>
         .collect();
     lived.sort_by_key(|one| one.offset);
     lived
-}
-
-fn summary(
-    output: Output,
-    checks: &[Check],
-    took: Duration,
-    is_host_form: bool,
-) -> Result<(), Failure> {
-    output.line("")?;
-    for check in checks {
-        let mark = if check.ok {
-            paint().green("✓")
-        } else {
-            paint().red("✗")
-        };
-        output.line(&format!("  {mark} {:<12} {}", check.name, check.detail))?;
-    }
-    let verified = checks.iter().filter(|check| check.ok).count();
-    let form = match is_host_form {
-        true => "; the board's part in its host form, not in QEMU",
-        false => "",
-    };
-    let text = format!(
-        "\nverified {verified} of {} in {}{form}",
-        checks.len(),
-        duration(took)
-    );
-    output.line(&paint().bold(&text))
-}
-
-fn verdict(checks: &[Check]) -> Result<(), Failure> {
-    let failed: Vec<_> = checks
-        .iter()
-        .filter(|check| !check.ok)
-        .map(|check| check.name)
-        .collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        format_args!("not verified: {}", failed.join(", ")),
-        "every line of the summary to hold",
-        "run it again with -v, and report what it prints",
-    ))
 }

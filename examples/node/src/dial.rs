@@ -8,18 +8,20 @@ use std::time::{Duration, Instant};
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
-use devp2p_std::enode::{Enode, EnodeError};
+use devp2p_std::enode::Enode;
 use devp2p_std::peer::PeerHandle;
 use devp2p_std::session::{Report, Session};
 
 use crate::failure::Failure;
+use crate::stranger::{Seen, Watched};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP connection, and how long it took.
 pub(crate) struct Connected {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Watched,
+    pub(crate) seen: Seen,
     pub(crate) addr: SocketAddr,
     pub(crate) took: Duration,
 }
@@ -38,10 +40,13 @@ pub(crate) fn connect(enode: &Enode) -> Result<Connected, Failure> {
         let began = Instant::now();
         match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
             Ok(stream) => {
+                let took = began.elapsed();
+                let (stream, seen) = Watched::new(stream, addr);
                 return Ok(Connected {
                     stream,
+                    seen,
                     addr,
-                    took: began.elapsed(),
+                    took,
                 });
             }
             Err(error) => last = error,
@@ -60,8 +65,8 @@ pub(crate) struct Active {
     running: JoinHandle<Report>,
 }
 
-/// Runs `session` in a thread until it is active.
-pub(crate) fn open(session: Session) -> Result<Active, Failure> {
+/// Runs `session`, of whose remote so much is seen, in a thread until it is active.
+pub(crate) fn open(session: Session, seen: &Seen) -> Result<Active, Failure> {
     let (sender, active) = mpsc::channel();
     let running = thread::Builder::new()
         .name("devp2p-session".to_owned())
@@ -77,7 +82,19 @@ pub(crate) fn open(session: Session) -> Result<Active, Failure> {
         .map_err(|error| Failure::system("no thread for the session", error))?;
     match active.recv() {
         Ok(peer) => Ok(Active { peer, running }),
-        Err(_) => Err(Failure::session(join(running).reason)),
+        Err(_) => Err(not_opened(join(running).reason, seen)),
+    }
+}
+
+/// Why there is no session: perhaps the remote speaks something else.
+fn not_opened(reason: CloseReason, seen: &Seen) -> Failure {
+    match seen.name(reason) {
+        Some(what) => Failure::new(
+            format_args!("{} is {what}, not a devp2p node", seen.addr),
+            "a node that answers the handshake of RLPx",
+            "check the port: a node's enode has that of devp2p (often 30303), not those of its HTTP, WebSocket or engine API",
+        ),
+        None => Failure::session(reason),
     }
 }
 
@@ -94,9 +111,4 @@ fn join(running: JoinHandle<Report>) -> Report {
         Ok(report) => report,
         Err(panic) => std::panic::resume_unwind(panic),
     }
-}
-
-/// Reads an enode for the command line.
-pub(crate) fn parse_enode(text: &str) -> Result<Enode, EnodeError> {
-    text.parse()
 }

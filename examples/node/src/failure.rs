@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use clap::error::ErrorKind;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, TransportError};
 use serde::Serialize;
@@ -13,6 +14,9 @@ pub(crate) struct Failure {
     what: String,
     expected: String,
     advice: String,
+    /// Whether standard output takes nothing more, not even this.
+    #[serde(skip)]
+    pub(crate) is_of_output: bool,
 }
 
 impl Failure {
@@ -25,7 +29,45 @@ impl Failure {
             what: what.to_string(),
             expected: expected.into(),
             advice: advice.into(),
+            is_of_output: false,
         }
+    }
+
+    /// Standard output cannot be written.
+    pub(crate) fn output(what: impl fmt::Display) -> Self {
+        Self {
+            is_of_output: true,
+            ..Self::new(
+                what,
+                "a reader of standard output that takes all lines",
+                "write to a file if the reader ends early",
+            )
+        }
+    }
+
+    /// The same with other advice.
+    pub(crate) fn advise(self, advice: impl Into<String>) -> Self {
+        Self {
+            advice: advice.into(),
+            ..self
+        }
+    }
+
+    /// The arguments make no sense.
+    pub(crate) fn arguments(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut parts = text.split("\n\n").map(words);
+        let what = match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command is given".to_owned(),
+            _ => parts.next().unwrap_or_default(),
+        };
+        let usage = parts.find_map(|part| part.strip_prefix("Usage: ").map(str::to_owned));
+        Self::new(
+            what.strip_prefix("error: ").unwrap_or(&what),
+            usage.unwrap_or_else(|| "arguments as its --help says".to_owned()),
+            "`devp2p --help` lists the commands, and `devp2p COMMAND --help` the arguments of one",
+        )
     }
 
     /// Something of the system that should always work did not.

@@ -1,16 +1,16 @@
 //! `devp2p key`: makes or shows a key and its enode.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use devp2p_core::rlpx::NodeKey;
-use devp2p_std::enode::Enode;
 use devp2p_std::key_file::{self, KeyFileError, SecretKey};
 use serde_json::json;
 
+use crate::addr::{Addr, parse_addr};
 use crate::failure::Failure;
 use crate::show::{Output, paint};
+use crate::stderr;
 
 /// Where a node listens unless it is told otherwise.
 pub(crate) const DEFAULT_ADDR: &str = "127.0.0.1:30303";
@@ -21,8 +21,8 @@ pub(crate) struct Key {
     /// kept nowhere
     file: Option<PathBuf>,
     /// The address that the enode URL names
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR)]
-    addr: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR, value_parser = parse_addr)]
+    addr: Addr,
 }
 
 pub(crate) fn run(args: &Key, output: Output) -> Result<(), Failure> {
@@ -33,25 +33,22 @@ pub(crate) fn run(args: &Key, output: Output) -> Result<(), Failure> {
         }
         None => (new_secret()?, true),
     };
-    let enode = Enode {
-        // There is no discovery.
-        udp: 0,
-        ..Enode::new(*node_key(&secret)?.id(), args.addr)
-    };
+    let enode = args.addr.to_enode(*node_key(&secret)?.id());
     // A key that is in a file is not shown again: the file is where it belongs.
     let shown = args.file.is_none().then(|| hex(secret.as_bytes()));
     if output.json {
         return output.object(&json!({
             "enode": enode.to_string(),
             "id": enode.id.to_string(),
-            "file": args.file,
+            // Such text as there is: JSON has no other.
+            "file": args.file.as_ref().map(|file| file.to_string_lossy()),
             "made": made,
             "key": shown,
         }));
     }
     if let Some(file) = &args.file {
         let verb = if made { "made" } else { "read" };
-        eprintln!("{}", paint().dim(&format!("{verb} {}", file.display())));
+        stderr::say(paint().dim(&format!("{verb} {}", file.display())));
     }
     if let Some(key) = shown {
         output.line(&format!("key    {key}"))?;

@@ -1,9 +1,15 @@
 //! `devp2p listen`: a node that serves `echo/1`, `bench/1` and `chat/1` until it is told to end.
+//!
+//! All that is printed passes one bounded queue, in the order in which it happened, to a thread that does nothing else. So an
+//! output that nobody reads stops neither the sessions nor the end: lines of chat hold their senders back, and what else finds
+//! the queue full is dropped and counted.
 
-use std::collections::HashMap;
+mod log;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -12,24 +18,26 @@ use devp2p_core::hello::NodeId;
 use devp2p_std::events::PeerEvent;
 use devp2p_std::host::Host;
 use devp2p_std::node::{Node, StartError};
-use devp2p_std::peer::PeerHandle;
-use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use self::log::Log;
+use crate::addr::{Addr, parse_addr};
 use crate::failure::Failure;
 use crate::key::{self, DEFAULT_ADDR};
-use crate::services::{Room, serve_bench, serve_echo};
-use crate::show::{self, Output, duration, paint, plain, short_id};
+use crate::queue::Queue;
+use crate::services::{serve_bench, serve_chat, serve_echo};
+use crate::show::Output;
+use crate::signals;
 
-/// Beginnings and ends of sessions that may wait to be printed.
-const EVENTS: usize = 1024;
+/// Notices that may wait to be printed.
+const NOTICES: usize = 256;
+/// How long the last ones may take without getting on.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR)]
-    addr: String,
+    /// Where to listen; port 0 takes a free one, and without a host it is every address of this machine
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ADDR, value_parser = parse_addr)]
+    addr: Addr,
     /// The key file, made if it does not exist. Without it, the node has a new identity each time
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -38,84 +46,86 @@ pub(crate) struct Listen {
     max_peers: usize,
 }
 
-/// How long the events of sessions that were just ended may take.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
-
 /// What may happen next.
 enum Notice {
     Session(PeerEvent),
     Line(NodeId, String),
+    Ending(i32),
+}
+
+/// What ends the program.
+enum End {
     Signal(i32),
+    /// The last line is printed, or no more can be.
+    Printed(Result<(), Failure>),
 }
 
 pub(crate) fn run(args: &Listen, output: Output) -> Result<(), Failure> {
     // First of all, so that no signal ends the program in any other way.
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::system("signals cannot be handled", error))?;
-    let (sender, notices) = mpsc::channel();
+    let signals = signals::ending()?;
+    let notices = Arc::new(Queue::new(NOTICES));
+    let served = Arc::new(AtomicU64::new(0));
+    let node = start(args, &notices, &served)?;
 
-    let lines = sender.clone();
+    let (sender, ends) = mpsc::channel();
+    let tells = sender.clone();
+    let printed = (Arc::clone(&notices), node.enode().to_string());
+    thread::spawn(move || {
+        let (notices, enode) = printed;
+        let result = print(&Log(output), &enode, &notices, &served);
+        // It is waited for, but for one whose output is not read.
+        let _ = tells.send(End::Printed(result));
+    });
+    thread::spawn(move || tell_signals(signals, &sender));
+
+    match ends.recv() {
+        Ok(End::Signal(signal)) => notices.push_surely(Notice::Ending(signal)),
+        // The output is closed: the sessions end all the same.
+        Ok(End::Printed(result)) => {
+            notices.close();
+            node.shutdown();
+            return result;
+        }
+        Err(_) => {}
+    }
+    node.shutdown();
+    notices.close();
+    // Only its thread has more to tell: a second signal is the end.
+    match notices.wait_for(&ends, PATIENCE) {
+        Ok(End::Printed(result)) => result,
+        Err(RecvTimeoutError::Timeout) => Err(Failure::output("nobody reads standard output")),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the node, whose sessions and lines of chat go to `notices`.
+fn start(
+    args: &Listen,
+    notices: &Arc<Queue<Notice>>,
+    served: &Arc<AtomicU64>,
+) -> Result<Node, Failure> {
+    let lines = Arc::clone(notices);
     let host = Host::builder(key::load(args.key.as_deref())?)
         .protocol(serve_echo())
         .protocol(serve_bench())
-        .protocol(Arc::new(Room::default()).serve(move |peer, line| {
-            let _ = lines.send(Notice::Line(peer.id(), line.to_owned()));
+        .protocol(serve_chat(move |peer, line| {
+            let is_over = || peer.close_reason().is_some();
+            lines.push_patiently(Notice::Line(peer.id(), line), is_over);
         }))
         .build()
         .map_err(|error| Failure::system("no host", error))?;
-    let sessions = host.subscribe_sessions(EVENTS);
-    let node = Node::builder(host)
-        .listen(args.addr.as_str())
+    let (events, served) = (Arc::clone(notices), Arc::clone(served));
+    host.watch_sessions(move |event| {
+        if matches!(event, PeerEvent::Added { .. }) {
+            served.fetch_add(1, Ordering::Relaxed);
+        }
+        events.push(Notice::Session(event.clone()));
+    });
+    Node::builder(host)
+        .listen(args.addr.to_listen())
         .max_peers(args.max_peers)
         .start()
-        .map_err(cannot_listen)?;
-
-    let enode = node.enode().to_string();
-    match output.json {
-        true => output.object(&json!({"event": "listening", "enode": enode}))?,
-        false => output.line(&enode)?,
-    }
-    let to_signals = sender.clone();
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            let _ = to_signals.send(Notice::Signal(signal));
-        }
-    });
-    thread::spawn(move || {
-        while let Ok(event) = sessions.receiver().recv() {
-            let _ = sender.send(Notice::Session(event));
-        }
-    });
-
-    let mut log = Log {
-        output,
-        live: HashMap::new(),
-        served: 0,
-    };
-    let result = serve(&notices, &mut log, &node);
-    // Also when nobody reads what is printed: every remote is told.
-    node.shutdown();
-    result?;
-    while !log.live.is_empty() {
-        match notices.recv_timeout(LAST_EVENTS) {
-            Ok(Notice::Session(event)) => log.session(&node, event)?,
-            Ok(_) => {}
-            Err(_) => break,
-        }
-    }
-    log.ended()
-}
-
-/// Prints what happens until a signal comes.
-fn serve(notices: &Receiver<Notice>, log: &mut Log, node: &Node) -> Result<(), Failure> {
-    for notice in notices {
-        match notice {
-            Notice::Session(event) => log.session(node, event)?,
-            Notice::Line(from, line) => log.chat(&from, &line)?,
-            Notice::Signal(signal) => return log.ending(signal),
-        }
-    }
-    Ok(())
+        .map_err(cannot_listen)
 }
 
 fn cannot_listen(error: StartError) -> Failure {
@@ -126,109 +136,29 @@ fn cannot_listen(error: StartError) -> Failure {
     )
 }
 
-/// Prints what happens.
-struct Log {
-    output: Output,
-    live: HashMap<NodeId, PeerHandle>,
-    served: u64,
+/// Prints all there is to be printed.
+fn print(
+    log: &Log,
+    enode: &str,
+    notices: &Queue<Notice>,
+    served: &AtomicU64,
+) -> Result<(), Failure> {
+    log.listening(enode)?;
+    while let Some(next) = notices.next() {
+        log.lost(next.lost)?;
+        log.notice(next.value)?;
+    }
+    log.lost(notices.lost())?;
+    log.ended(served.load(Ordering::Relaxed))
 }
 
-impl Log {
-    fn session(&mut self, node: &Node, event: PeerEvent) -> Result<(), Failure> {
-        match event {
-            PeerEvent::Added {
-                peer,
-                client_name,
-                remote,
-                inbound,
-            } => {
-                self.served += 1;
-                let handle = node.peer(&peer);
-                let capabilities = handle.as_ref().map(PeerHandle::capabilities);
-                let capabilities = capabilities.unwrap_or_default().to_vec();
-                let remote = remote.map(|addr| addr.to_string()).unwrap_or_default();
-                if let Some(handle) = handle {
-                    self.live.insert(peer, handle);
-                }
-                if self.output.json {
-                    return self.output.object(&json!({
-                        "event": "session", "peer": peer.to_string(), "client": client_name, "remote": remote,
-                        "inbound": inbound, "capabilities": capabilities,
-                    }));
-                }
-                self.output.line(&format!(
-                    "{} {}  {remote:<21}  {}  {}",
-                    paint().green("+"),
-                    short_id(&peer),
-                    plain(&client_name),
-                    paint().dim(&plain(&capabilities.join(" "))),
-                ))
-            }
-            PeerEvent::Dropped { peer, reason } => {
-                let handle = self.live.remove(&peer);
-                let lasted = handle
-                    .as_ref()
-                    .map(PeerHandle::lifetime)
-                    .unwrap_or_default();
-                let protocols = node.host().protocols().len();
-                let traffic = |index| handle.as_ref().map(|handle| handle.traffic(index));
-                let sum = |of: fn(&devp2p_std::counters::Traffic) -> u64| -> u64 {
-                    (0..protocols).filter_map(traffic).map(|t| of(&t)).sum()
-                };
-                let (bytes_in, bytes_out) = (sum(|t| t.bytes_in), sum(|t| t.bytes_out));
-                if self.output.json {
-                    return self.output.object(&json!({
-                        "event": "session_ended", "peer": peer.to_string(), "reason": reason.to_string(),
-                        "remote_requested": reason.is_remote_requested(), "seconds": lasted.as_secs_f64(),
-                        "bytes_in": bytes_in, "bytes_out": bytes_out,
-                    }));
-                }
-                self.output.line(&format!(
-                    "{} {}  {reason}  {}",
-                    paint().red("-"),
-                    short_id(&peer),
-                    paint().dim(&format!(
-                        "after {}, {} in, {} out",
-                        duration(lasted),
-                        show::bytes(bytes_in),
-                        show::bytes(bytes_out)
-                    )),
-                ))
-            }
-            _ => Ok(()),
+/// The first signal ends the node; a second one does not wait for that.
+fn tell_signals(mut signals: signal_hook::iterator::Signals, ends: &Sender<End>) {
+    for (before, signal) in signals.forever().enumerate() {
+        if before > 0 {
+            // As a shell tells of a program that a signal ended.
+            std::process::exit(128 + signal);
         }
-    }
-
-    fn chat(&self, from: &NodeId, line: &str) -> Result<(), Failure> {
-        if self.output.json {
-            let event = json!({"event": "chat", "peer": from.to_string(), "line": line});
-            return self.output.object(&event);
-        }
-        self.output
-            .line(&format!("  {}  {}", short_id(from), plain(line)))
-    }
-
-    fn ending(&self, signal: i32) -> Result<(), Failure> {
-        let name = if signal == SIGINT {
-            "SIGINT"
-        } else {
-            "SIGTERM"
-        };
-        if self.output.json {
-            return self
-                .output
-                .object(&json!({"event": "ending", "signal": name}));
-        }
-        self.output.line(&format!("{name}: ending"))
-    }
-
-    fn ended(&self) -> Result<(), Failure> {
-        if self.output.json {
-            return self
-                .output
-                .object(&json!({"event": "ended", "sessions": self.served}));
-        }
-        self.output
-            .line(&format!("ended; sessions served: {}", self.served))
+        let _ = ends.send(End::Signal(signal));
     }
 }

@@ -1,10 +1,12 @@
 //! What `-v` shows: the log, on standard error.
 
-use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::stderr;
+use crate::text::plain;
 
 struct Stderr {
     began: Instant,
@@ -20,13 +22,13 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         let seconds = self.began.elapsed().as_secs_f64();
         let (level, target) = (record.level(), record.target());
-        let mut out = std::io::stderr().lock();
-        // A log that nobody takes is nobody's loss.
-        let _ = match (self.is_verbose, level) {
-            (true, _) => writeln!(out, "{seconds:9.3} {level:<5} {target}: {}", record.args()),
-            (false, Level::Error) => writeln!(out, "error: {}", record.args()),
-            (false, _) => writeln!(out, "warning: {}", record.args()),
-        };
+        // A stranger's words may be in it.
+        let text = plain(&record.args().to_string());
+        stderr::say(match (self.is_verbose, level) {
+            (true, _) => format!("{seconds:9.3} {level:<5} {target}: {text}"),
+            (false, Level::Error) => format!("error: {text}"),
+            (false, _) => format!("warning: {text}"),
+        });
     }
 
     fn flush(&self) {}

@@ -1,5 +1,6 @@
 //! The `devp2p` command: keys, ping, listen, bench and demo.
 
+mod addr;
 mod bench;
 mod demo;
 mod dial;
@@ -9,9 +10,15 @@ mod listen;
 mod logger;
 mod payload;
 mod ping;
+mod queue;
 mod services;
 mod show;
+mod signals;
+mod stderr;
+mod stranger;
+mod text;
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -44,7 +51,7 @@ enum Command {
     Key(key::Key),
     /// Ask a node what it offers, and measure round trips of Ping
     Ping(ping::Ping),
-    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT or SIGTERM
+    /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT, SIGTERM or SIGHUP
     Listen(listen::Listen),
     /// Run two nodes against each other and verify what arrives: the main job
     Demo(demo::Demo),
@@ -53,7 +60,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let _stderr = stderr::start();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     logger::start(arguments.verbose);
     let output = Output {
         json: arguments.json,
@@ -74,9 +85,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Help that was asked for, or arguments that make no sense.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // One that reads only the first lines is no fault.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    stderr::say_surely(error.render());
+    let json = env::args_os()
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
+    if json {
+        // Standard error has said it.
+        let _ = Output { json }.object(&Failure::arguments(error));
+    }
+    ExitCode::from(2)
+}
+
 fn tell(failure: &Failure, output: Output) {
-    eprintln!("{failure}");
-    if output.json {
+    stderr::say_surely(failure);
+    if output.json && !failure.is_of_output {
         // If nobody reads it, standard error has said it.
         let _ = output.object(failure);
     }

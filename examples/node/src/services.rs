@@ -5,6 +5,7 @@
 //!   before it were taken.
 //! * `chat/1`, length 1: code 0 is a line of text for all.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use devp2p_std::handle::{ReadError, Subprotocol, Writer};
@@ -85,46 +86,78 @@ pub(crate) fn serve_bench() -> Protocol {
     })
 }
 
-/// Everyone with whom this node has `chat/1`.
+/// Serves `chat/1`: each line goes to `on_line`, and the remote's next ones wait until that returns.
+pub(crate) fn serve_chat(
+    on_line: impl Fn(&PeerHandle, String) + Send + Sync + 'static,
+) -> Protocol {
+    let serve = move |subprotocol: &mut Subprotocol| hear(subprotocol, &on_line);
+    chat_protocol(serve)
+}
+
+fn hear(
+    subprotocol: &mut Subprotocol,
+    on_line: &impl Fn(&PeerHandle, String),
+) -> Result<(), Failure> {
+    loop {
+        match subprotocol.read() {
+            Ok(message) => {
+                let line = String::from_utf8_lossy(&message.payload).into_owned();
+                on_line(subprotocol.peer(), line);
+            }
+            Err(ReadError::Closed(_)) => return Ok(()),
+            // A book is no line.
+            Err(ReadError::Oversize { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn chat_protocol(
+    run: impl Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync + 'static,
+) -> Protocol {
+    protocol(chat::NAME, chat::LENGTH, run)
+        .message_limit(LINE_LIMIT)
+        .inbox(2 * LINE_LIMIT as usize)
+}
+
+/// A line of chat at most, in bytes.
+const LINE_LIMIT: u32 = 64 * 1024;
+
+/// Everyone with whom this node has `chat/1`, and nobody else: who leaves is forgotten.
 #[derive(Default)]
 pub(crate) struct Room {
-    writers: Mutex<Vec<Writer>>,
+    members: Mutex<Vec<(u64, Writer)>>,
+    next: AtomicU64,
 }
 
 impl Room {
-    /// Serves `chat/1`: each line goes to `on_line`.
+    /// Serves `chat/1` as [`serve_chat`] does.
     pub(crate) fn serve(
         self: &Arc<Self>,
-        on_line: impl Fn(&PeerHandle, &str) + Send + Sync + 'static,
+        on_line: impl Fn(&PeerHandle, String) + Send + Sync + 'static,
     ) -> Protocol {
         let room = Arc::clone(self);
-        let serve = move |subprotocol: &mut Subprotocol| {
-            room.lock().push(subprotocol.writer());
-            loop {
-                match subprotocol.read() {
-                    Ok(message) => {
-                        let line = String::from_utf8_lossy(&message.payload);
-                        on_line(subprotocol.peer(), &line);
-                    }
-                    Err(ReadError::Closed(_)) => return Ok(()),
-                    // A book is no line.
-                    Err(ReadError::Oversize { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        protocol(chat::NAME, chat::LENGTH, serve).message_limit(64 * 1024)
+        chat_protocol(move |subprotocol| {
+            let number = room.next.fetch_add(1, Ordering::Relaxed);
+            room.lock().push((number, subprotocol.writer()));
+            let ended = hear(subprotocol, &on_line);
+            room.lock().retain(|(member, _)| *member != number);
+            ended
+        })
     }
 
-    /// Sends a line to all whose sessions live; returns how many those are.
+    /// Sends a line to all; returns how many took it.
     pub(crate) fn say(&self, line: &str) -> usize {
-        let mut writers = self.lock();
-        writers.retain(|writer| writer.write(chat::LINE, line.as_bytes()).is_ok());
-        writers.len()
+        // A write may take its time, so it is made without the lock.
+        let members: Vec<_> = self.lock().iter().map(|(_, one)| one.clone()).collect();
+        let took = members
+            .iter()
+            .filter(|writer| writer.write(chat::LINE, line.as_bytes()).is_ok());
+        took.count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Writer>> {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<(u64, Writer)>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

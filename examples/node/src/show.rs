@@ -8,6 +8,7 @@ use indicatif::ProgressStyle;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::text;
 
 /// Where results go: lines for people, or one JSON object a line.
 #[derive(Debug, Clone, Copy)]
@@ -21,17 +22,13 @@ impl Output {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         written.map_err(|error| {
-            Failure::new(
-                format_args!("standard output cannot be written: {error}"),
-                "a reader that takes all lines",
-                "write to a file if the reader ends early",
-            )
+            Failure::output(format_args!("standard output cannot be written: {error}"))
         })
     }
 
     /// An object on standard output, at once.
     pub(crate) fn object(self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value);
+        let text = text::json(value);
         self.line(&text.map_err(|error| Failure::system("no JSON", error))?)
     }
 
@@ -117,11 +114,6 @@ pub(crate) fn duration(span: Duration) -> String {
         1_000..1_000_000 => format!("{:.2} ms", micros as f64 / 1e3),
         _ => format!("{:.1} s", span.as_secs_f64()),
     }
-}
-
-/// What a stranger sent, as it can be shown: it must neither steer the terminal nor look like lines of ours.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The beginning and the end of an identity.

@@ -26,9 +26,11 @@ use super::node::Common;
 use super::open::{Open, Told};
 use super::tools::Tools;
 use crate::connection::{Connection, Event, Untold};
+use crate::counters::Counters;
 use crate::events::PeerEvent;
 use crate::node::DialError;
 use crate::peer::HelloText;
+use crate::transport::canonical;
 
 /// Reads of one turn, so that a remote that sends much does not keep the loop from others.
 const READS: usize = 4;
@@ -79,7 +81,8 @@ impl Entry {
         ticket: Ticket,
         dialled: Option<(NodeId, Reply)>,
     ) -> Self {
-        let addresses = (socket.local_addr().ok(), socket.peer_addr().ok());
+        let address = |addr: io::Result<SocketAddr>| addr.ok().map(canonical);
+        let addresses = (address(socket.local_addr()), address(socket.peer_addr()));
         let (dialled, reply) = match dialled {
             Some((id, reply)) => (Some(id), Some(reply)),
             None => (None, None),
@@ -389,6 +392,7 @@ impl Entry {
         tools.host.events.send(|| PeerEvent::Added {
             peer: handle.id(),
             client_name: handle.client_name().to_owned(),
+            capabilities: handle.capabilities().to_vec(),
             remote: handle.remote_addr(),
             inbound: handle.is_inbound(),
         });
@@ -446,6 +450,8 @@ impl Entry {
         tools.host.events.send(|| PeerEvent::Dropped {
             peer: handle.id(),
             reason,
+            lasted: handle.lifetime(),
+            traffic: Counters::total(&handle.0.counters),
         });
         common.report(handle.id(), reason);
         handle.0.set_reason(reason, true);

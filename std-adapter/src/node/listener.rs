@@ -8,6 +8,8 @@ use std::time::Duration;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::transport::canonical;
+
 const SOCKET: Token = Token(0);
 const WOKEN: Token = Token(1);
 
@@ -74,7 +76,7 @@ impl Listener {
     fn accept_all(&self, acceptor: &impl Acceptor) -> Option<Duration> {
         while acceptor.is_open() && acceptor.has_room() {
             match self.socket.accept() {
-                Ok((stream, remote)) => acceptor.accept(stream.into(), remote),
+                Ok((stream, remote)) => acceptor.accept(stream.into(), canonical(remote)),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return None,
                     // Of a connection that is gone before it was accepted: the next one may be fine.

@@ -78,3 +78,51 @@ fn a_node_without_bench_is_an_error_that_says_what_it_offers() {
     assert_explained(&ended, "does not serve bench/1");
     assert!(ended.err.contains("other/3"), "{ended:?}");
 }
+
+/// A node whose `bench/1` answers as `answer` makes of code and payload.
+fn node_that_answers(answer: fn(u32, Vec<u8>) -> Vec<u8>) -> Node {
+    let bench = Protocol::new("bench", 1, 8, move |subprotocol| {
+        loop {
+            let message = subprotocol.read()?;
+            if message.code > 0 {
+                let payload = answer(message.code, message.payload);
+                subprotocol.write(message.code, &payload)?;
+            }
+        }
+    });
+    let host = Host::builder(NodeKey::new(&[8; 32]).expect("a valid secret"));
+    let host = host.protocol(bench.expect("a valid name")).build();
+    let node = Node::builder(host.expect("a host")).listen("127.0.0.1:0");
+    node.start().expect("a node")
+}
+
+#[test]
+fn an_answer_with_another_payload_is_none() {
+    type Answer = fn(u32, Vec<u8>) -> Vec<u8>;
+    let wrong: [(Answer, &str); 3] = [
+        (
+            |code, payload| if code == 2 { vec![1] } else { payload },
+            "with code 2 and 1 bytes",
+        ),
+        (
+            |_, mut payload| {
+                payload.extend_from_slice(b"!");
+                payload
+            },
+            "with code 2 and 1 bytes",
+        ),
+        (
+            |_, mut payload| {
+                payload.iter_mut().for_each(|byte| *byte ^= 1);
+                payload
+            },
+            "with code 1 and 100 bytes, which are other ones",
+        ),
+    ];
+    for (answer, told) in wrong {
+        let node = node_that_answers(answer);
+        let enode = node.enode().to_string();
+        let ended = run(&["bench", &enode, "--count", "3", "--size", "100"]);
+        assert_explained(&ended, told);
+    }
+}

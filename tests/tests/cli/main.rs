@@ -5,4 +5,6 @@ mod key;
 mod listen;
 mod ping;
 mod run;
+mod strangers;
+mod unread;
 mod usage;

@@ -1,10 +1,12 @@
 //! `devp2p ping`.
 use std::net::TcpListener;
+use std::time::Duration;
 
+use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_std::host::Host;
 use devp2p_std::node::Node;
-use devp2p_std::protocol::Protocol;
+use devp2p_std::protocol::{Failure, Protocol};
 use serde_json::{Value, json};
 
 use crate::run::{Listening, assert_explained, run};
@@ -43,7 +45,10 @@ fn whatever_a_node_offers_is_offered_to_it() {
     // Of one name the highest version is used.
     assert_eq!(json["offered"], json!(["a/1", "zzz/9"]));
     assert_eq!(json["rtt_us"].as_array().map(Vec::len), Some(2));
-    assert_eq!(json["ended"], Value::Null);
+    assert_eq!(
+        (&json["ended"], &json["note"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[test]
@@ -107,4 +112,35 @@ fn another_identity_than_the_one_dialled_is_an_error() {
     let ended = run(&["ping", &enode]);
     assert_explained(&ended, "no session");
     assert_eq!(listening.end("TERM").code, Some(0));
+}
+
+#[test]
+fn a_node_of_eth_that_leaves_without_a_status_is_not_at_fault() {
+    let eth = Protocol::new("eth", 69, 18, |subprotocol| {
+        // As go-ethereum does, though sooner.
+        match subprotocol.read_timeout(Duration::from_millis(500))? {
+            Some(_) => Ok(()),
+            None => Err(Failure::new(DisconnectReason::READ_TIMEOUT, "no Status")),
+        }
+    });
+    let host = Host::builder(NodeKey::new(&[9; 32]).expect("a valid secret"));
+    let host = host.protocol(eth.expect("a valid name")).build();
+    let node = Node::builder(host.expect("a host")).listen("127.0.0.1:0");
+    let node = node.start().expect("a node");
+    let enode = node.enode().to_string();
+
+    let ended = run(&["ping", &enode]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for text in [
+        "eth: the node waits for a Status",
+        "1 answered; ",
+        "then the node left, since no Status came: the remote disconnected: read timeout (0x0b)",
+    ] {
+        assert!(ended.out.contains(text), "{text}: {ended:?}");
+    }
+
+    let json = run(&["ping", &enode, "--json", "--count", "1"]).json();
+    let note = json["note"].as_str().expect("text");
+    assert!(note.contains("no fault of the node"), "{note}");
+    assert_eq!(json["unanswered"], 0);
 }

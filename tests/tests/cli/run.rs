@@ -2,9 +2,15 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
-use devp2p_tests::command::devp2p;
+use devp2p_tests::command::{devp2p, output_within};
 use serde_json::Value;
+
+/// After this long nothing more is to be expected.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
 
 /// How one run ended.
 #[derive(Debug)]
@@ -31,30 +37,36 @@ impl Ended {
     }
 }
 
-fn command<A: AsRef<OsStr>>(arguments: &[A]) -> Command {
-    let mut command = Command::new(devp2p());
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
+/// How long any command may take: `demo` may build a board first.
+const BOUND: Duration = Duration::from_secs(900);
 
 /// Runs to the end.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Ended {
-    Ended::of(command(arguments).output().expect("the program runs"))
+    Ended::of(output_within(Command::new(devp2p()).args(arguments), BOUND))
 }
 
 /// A `devp2p listen` on a free port, until it is told to end.
 pub(crate) struct Listening {
     child: Child,
-    out: BufReader<ChildStdout>,
+    /// Until it is closed.
+    out: Option<BufReader<ChildStdout>>,
     /// Its first line.
     pub(crate) first: String,
 }
 
 impl Listening {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut all = vec!["listen", "--addr", "127.0.0.1:0"];
+        let program = devp2p().to_str().expect("UTF-8");
+        let mut all = vec![program, "listen", "--addr", "127.0.0.1:0"];
         all.extend(arguments);
-        let mut child = command(&all)
+        Self::of(&all)
+    }
+
+    /// As a program with its arguments starts it.
+    pub(crate) fn of(words: &[&str]) -> Self {
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -64,7 +76,7 @@ impl Listening {
         out.read_line(&mut first).expect("a first line");
         Self {
             child,
-            out,
+            out: Some(out),
             first: first.trim_end().to_owned(),
         }
     }
@@ -72,24 +84,57 @@ impl Listening {
     /// Waits for its next line.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
+        let out = self.out.as_mut().expect("its output");
+        out.read_line(&mut line).expect("a line");
         line
     }
 
-    /// Sends a signal and waits for the end. The output is without the lines that were read before.
-    pub(crate) fn end(mut self, signal: &str) -> Ended {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Closes this end of its output.
+    pub(crate) fn close(&mut self) {
+        self.out = None;
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.expect("kill runs").success());
+    }
+
+    /// Sends a signal, and waits for the end. The output is without the lines that were read before.
+    pub(crate) fn end(mut self, signal: &str) -> Ended {
+        self.signal(signal);
         let mut out = String::new();
-        self.out.read_to_string(&mut out).expect("its output");
+        let rest = self.out.as_mut().expect("its output");
+        rest.read_to_string(&mut out).expect("its output");
+        Ended {
+            out,
+            ..self.end_unread()
+        }
+    }
+
+    /// Waits for the end, which is that of SIGKILL if it takes too long, and only then reads standard error.
+    pub(crate) fn end_unread(mut self) -> Ended {
+        let id = self.child.id().to_string();
+        let (ended, end) = channel::<()>();
+        thread::spawn(move || {
+            if end.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-s", "KILL", &id]).status();
+            }
+        });
+        let status = self.child.wait().expect("its status");
+        drop(ended);
         let mut err = String::new();
         let stderr = self.child.stderr.as_mut().expect("its errors");
         stderr.read_to_string(&mut err).expect("its errors");
-        let status = self.child.wait().expect("its status");
         Ended {
             code: status.code(),
-            out,
+            out: String::new(),
             err,
         }
     }

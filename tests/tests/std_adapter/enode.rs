@@ -67,6 +67,17 @@ fn case_of_scheme_and_identity_does_not_matter() {
 }
 
 #[test]
+fn white_space_around_an_url_is_skipped_and_none_within() {
+    let url = format!("enode://{}@127.0.0.1:1", id());
+    for (before, after) in [("", "\n"), ("", "\r\n"), (" ", " \t"), ("\n", "\n\n")] {
+        let parsed = format!("{before}{url}{after}").parse::<Enode>();
+        assert_eq!(parsed.unwrap().to_string(), url);
+    }
+    assert_eq!(parse("127.0.0.1 :1"), Err(EnodeError::InvalidHost));
+    assert_eq!(parse("127.0.0.1:1\n2"), Err(EnodeError::InvalidPort));
+}
+
+#[test]
 fn a_mapped_ipv4_address_is_an_ipv4_address() {
     assert_eq!(parse("[::ffff:1.2.3.4]:5"), parse("1.2.3.4:5"));
 }

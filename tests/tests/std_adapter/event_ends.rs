@@ -11,7 +11,7 @@ use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
 use devp2p_std::node::{DialError, Node as ThreadNode};
 use devp2p_std::protocol::{Failure, Protocol};
 
-use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send};
+use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send, wait_for_peers};
 use crate::session_rig::{HANG, config, host, host_with, millis, noise};
 
 const fn told(reason: R) -> CloseReason {
@@ -187,7 +187,7 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
     let wanted = node(&host_of(3), Script::default());
     let handle = wanted.dial(&enode);
     assert_eq!(handle.close_reason(), None);
-    assert_eq!(server.peer_count(), 1);
+    wait_for_peers(&server, 1);
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn two_nodes_that_dial_each_other_have_one_session() {
         let live = outcomes.iter().flatten();
         let live = live.filter(|handle| handle.close_reason().is_none());
         assert!(live.count() >= 1, "{outcomes:?}");
-        assert_eq!(one.node.peer_count(), 1);
-        assert_eq!(two.node.peer_count(), 1);
+        wait_for_peers(&one.node, 1);
+        wait_for_peers(&two.node, 1);
     }
 }
 
@@ -592,7 +592,17 @@ fn events_of_sessions_and_messages_are_told() {
     ));
     let reason = CloseReason::Local(R::REQUESTED);
     let peer = server.node.host().id();
-    assert_eq!(next(), PeerEvent::Dropped { peer, reason });
+    let PeerEvent::Dropped {
+        peer: who,
+        reason: why,
+        traffic,
+        ..
+    } = next()
+    else {
+        panic!("not the end");
+    };
+    assert_eq!((who, why), (peer, reason));
+    assert_eq!((traffic.bytes_in, traffic.bytes_out), (3, 3));
     assert_eq!(events.lost(), 0);
 }
 

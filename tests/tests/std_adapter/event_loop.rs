@@ -8,7 +8,7 @@ use devp2p_std::enode::Enode;
 use devp2p_std::node::Node as ThreadNode;
 use devp2p_std::protocol::Protocol;
 
-use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send};
+use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send, wait_for_peers};
 use crate::session_rig::{HANG, config, host, host_with, noise};
 
 /// Sizes around what is special: empty, one block, a frame of the literal form, the buffers, the limit.
@@ -151,7 +151,7 @@ fn two_hundred_sessions_talk_at_once() {
                 .expect("a session")
         })
         .collect();
-    assert_eq!(server.node.peer_count(), usize::from(SESSIONS));
+    wait_for_peers(&server.node, usize::from(SESSIONS));
     for n in 0..MESSAGES {
         for handle in &handles {
             send(handle, 0, 0, &noise(n as usize * 100));

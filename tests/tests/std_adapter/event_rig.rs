@@ -1,6 +1,8 @@
 //! What tests of the event loop share: nodes whose handlers tell the test what they see and do what it says.
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
@@ -190,6 +192,18 @@ impl Node {
                 return reason;
             }
         }
+    }
+}
+
+/// Waits until so many sessions live at this node. That a dial succeeded says that its own side has the remote's Hello: the other
+/// side's session is active once ours has arrived there.
+#[track_caller]
+pub(crate) fn wait_for_peers(node: &EventNode, count: usize) {
+    let until = Instant::now() + HANG;
+    while node.peer_count() != count {
+        let found = node.peer_count();
+        assert!(Instant::now() < until, "{found} sessions, not {count}");
+        thread::yield_now();
     }
 }
 

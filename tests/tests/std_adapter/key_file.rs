@@ -99,7 +99,7 @@ fn a_dangling_link_is_not_followed() {
 
 #[test]
 fn line_ends_after_the_key_and_upper_case_are_taken() {
-    for end in ["", "\n", "\r\n", "\n\n"] {
+    for end in ["", "\n", "\r", "\r\n", "\n\n"] {
         let folder = Folder::with(DIGITS.to_uppercase() + end);
         assert_eq!(
             key_file::load(&folder.file()).unwrap().as_bytes(),

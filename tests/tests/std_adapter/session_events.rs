@@ -1,9 +1,19 @@
 //! What subscribers are told, and what is counted.
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason as R;
 use devp2p_core::error::CloseReason;
+use devp2p_std::enode::Enode;
 use devp2p_std::events::{PeerEvent, Subscription};
+use devp2p_std::host::Host;
+use devp2p_std::node::Node;
+use devp2p_std::protocol::Protocol;
 
+use crate::event_rig::{Script, node_with};
 use crate::session_rig::*;
 
 fn all(subscription: &Subscription, until_dropped: bool) -> Vec<PeerEvent> {
@@ -40,6 +50,7 @@ fn subscribers_see_a_session_come_talk_and_go() {
     let added = |inbound| PeerEvent::Added {
         peer: if inbound { client.id() } else { server.id() },
         client_name: if inbound { "one" } else { "two" }.to_owned(),
+        capabilities: vec!["test/3".to_owned()],
         remote: None,
         inbound,
     };
@@ -55,22 +66,62 @@ fn subscribers_see_a_session_come_talk_and_go() {
         code: LocalCode(5),
         length: 300,
     };
-    let dropped = [
-        PeerEvent::Dropped {
-            peer: server.id(),
-            reason: remote_requested(R::USELESS_PEER),
-        },
-        PeerEvent::Dropped {
-            peer: client.id(),
-            reason: CloseReason::Local(R::USELESS_PEER),
-        },
-    ];
     let [first, second] = subscriptions.map(|subscription| all(&subscription, true));
-    assert_eq!(first, [added(false), sent, dropped[0].clone()]);
-    assert_eq!(second, [added(true), received, dropped[1].clone()]);
+    assert_eq!(first[..2], [added(false), sent]);
+    assert_eq!(second[..2], [added(true), received]);
+    let [first_end, second_end] = [first, second].map(|events| events[2].clone());
+    let PeerEvent::Dropped {
+        peer,
+        reason,
+        lasted,
+        traffic,
+    } = first_end
+    else {
+        panic!("{first_end:?}");
+    };
+    assert_eq!(peer, server.id());
+    assert_eq!(reason, remote_requested(R::USELESS_PEER));
+    assert!(lasted > Duration::ZERO);
+    assert_eq!(traffic, client.traffic(0));
+    assert_eq!((traffic.messages_out, traffic.bytes_out), (1, 300));
+    let is_ours = |reason: &CloseReason| *reason == CloseReason::Local(R::USELESS_PEER);
+    assert!(
+        matches!(&second_end, PeerEvent::Dropped { peer, reason, traffic, .. }
+            if *peer == client.id() && is_ours(reason) && *traffic == server.traffic(0)),
+        "{second_end:?}"
+    );
     let [first, second] = sessions.map(|subscription| all(&subscription, true));
-    assert_eq!(first, [added(false), dropped[0].clone()]);
-    assert_eq!(second, [added(true), dropped[1].clone()]);
+    assert_eq!(first, [added(false), first_end]);
+    assert_eq!(second, [added(true), second_end]);
+}
+
+#[test]
+fn who_watches_sessions_is_told_before_their_protocols_run_and_after() {
+    let (sender, told) = channel();
+    let runs = sender.clone();
+    let watched = Protocol::new("test", 3, 8, move |subprotocol| {
+        let _ = runs.send("runs");
+        let ended = subprotocol.read();
+        let _ = runs.send("returns");
+        ended.map(drop).or(Ok(()))
+    });
+    let host = host(1, vec![watched.expect("a valid name")]);
+    let (their, control) = controlled("test", 3, 8);
+    let server = self::host(2, vec![their]);
+    host.watch_sessions(|_| panic!("on purpose"));
+    host.watch_sessions(move |event| {
+        let _ = sender.send(match event {
+            PeerEvent::Added { .. } => "added",
+            PeerEvent::Dropped { .. } => "dropped",
+            _ => "a message",
+        });
+    });
+    let (dialled, accepted) = connect(&host, &server);
+    control.run(|s| s.disconnect(R::USELESS_PEER));
+    dialled.report();
+    accepted.report();
+    let told: Vec<_> = told.try_iter().collect();
+    assert_eq!(told, ["added", "runs", "returns", "dropped"]);
 }
 
 #[test]
@@ -108,4 +159,42 @@ fn traffic_is_counted_for_the_session_and_the_host() {
     assert_eq!(two.hosts[0].traffic(0), sent);
     assert_eq!(two.hosts[1].traffic(0), received);
     two.finish();
+}
+
+/// Where the remote of the first session is, as its events and its handle tell it.
+fn remote_of(host: &Arc<Host>, listening: &Enode) -> (Option<SocketAddr>, String) {
+    let events = host.subscribe_sessions(4);
+    let client = self::host(2, vec![controlled("test", 3, 8).0]);
+    let client = Node::builder(client).start().expect("a node");
+    let peer = client.dial(listening).expect("a session");
+    let [PeerEvent::Added { remote, .. }] = &all(&events, false)[..] else {
+        panic!("not the beginning");
+    };
+    (*remote, peer.info().network.local_address)
+}
+
+#[test]
+fn a_listener_for_both_families_tells_ipv4_addresses_as_such() {
+    // Its sockets have them mapped into IPv6.
+    const BOTH: &str = "[::]:0";
+    let enode_of = |host: &Arc<Host>, listens: Option<SocketAddr>| {
+        let port = listens.expect("it listens").port();
+        Enode::new(host.id(), (Ipv4Addr::LOCALHOST, port).into())
+    };
+    let own = host(1, vec![controlled("test", 3, 8).0]);
+    let node = Node::builder(Arc::clone(&own)).listen(BOTH).start();
+    let node = node.expect("a node");
+    let (remote, stated) = remote_of(&own, &enode_of(&own, node.local_addr()));
+    assert_eq!(remote.map(|addr| addr.to_string()), Some(stated));
+    assert!(is_ipv4(remote), "{remote:?}");
+
+    let test = Protocol::for_event_loop("test", 3, 8);
+    let own = host(3, vec![test.expect("a valid name")]);
+    let node = node_with(&own, Script::default(), |b| b.listen(BOTH).loops(1));
+    let (remote, _) = remote_of(&own, &enode_of(&own, node.node.local_addr()));
+    assert!(is_ipv4(remote), "{remote:?}");
+}
+
+fn is_ipv4(remote: Option<SocketAddr>) -> bool {
+    remote.is_some_and(|addr| addr.ip() == Ipv4Addr::LOCALHOST)
 }

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use devp2p_std::enode::Enode;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::firmware::{self, Built, Firmware, HOST_FORM};
 use super::guest::Guest;
 use super::work::lock;
 use crate::failure::Failure;
+use crate::signals;
 
 /// How long it may take, beyond holding its session.
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -221,8 +220,7 @@ impl Board {
 
     /// A signal that ends this program ends the board too.
     fn end_with_signals(&self) -> Result<(), Failure> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])
-            .map_err(|error| Failure::system("signals cannot be handled", error))?;
+        let mut signals = signals::ending()?;
         let program = Arc::clone(&self.program);
         thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {

@@ -73,7 +73,7 @@ impl Listener {
         let room = Arc::new(Room::default());
         let lines = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&lines);
-        let chat = room.serve(move |_, line| lock(&heard).push(line.to_owned()));
+        let chat = room.serve(move |_, line| lock(&heard).push(line));
         let host = Host::builder(key::load(None)?)
             .protocol(serve_echo())
             .protocol(serve_bench())
@@ -98,7 +98,7 @@ impl Listener {
         let until = Instant::now() + END_TIMEOUT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if let PeerEvent::Dropped { peer, reason } =
+            if let PeerEvent::Dropped { peer, reason, .. } =
                 self.sessions.receiver().recv_timeout(left).ok()?
             {
                 return Some((peer, reason));

@@ -9,6 +9,7 @@ use super::board::Board;
 use super::guest::Guest;
 use super::work::{Lane, Work, lock};
 use crate::show::{self, Output, duration, number};
+use crate::stderr;
 
 /// Between two lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,7 +58,8 @@ impl Live {
                         .chain(board)
                         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
                         .collect();
-                    eprintln!("  {:>4.1} s  {}", past.as_secs_f64(), texts.join(" | "));
+                    let texts = texts.join(" | ");
+                    stderr::say(format_args!("  {:>4.1} s  {texts}", past.as_secs_f64()));
                 }
             }
             Kind::Bars { time, lanes, .. } => {
