@@ -7,7 +7,7 @@ use std::time::Duration;
 use devp2p_core::time::Instant;
 use devp2p_tests::endpoint::Endpoint;
 use devp2p_tests::fixture;
-use devp2p_tests::rogue::{Manners, Rogue};
+use devp2p_tests::rogue::{Manners, Remote, Rogue};
 
 use crate::run::{assert_explained, run};
 
