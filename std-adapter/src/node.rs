@@ -38,11 +38,14 @@ const MARGIN: Duration = Duration::from_secs(1);
 ///
 /// A connection is made and a session opened in a thread of its own. Active, it has one for each shared subprotocol, and others
 /// that come and go with work which none of these does: to read while none waits for a message, to write control messages. A
-/// remote is checked as go-ethereum's server does it, before Hello, when the Disconnect is sent in its place, and again after:
+/// remote is checked as go-ethereum's server does it, before Hello, when it only claims to be somebody and the Disconnect is sent
+/// in place of Hello, and again after, when a frame has proved it:
 /// * TooManyPeers, if there are as many sessions as there may be and it is not trusted;
 /// * AlreadyConnected, if there is a session with it. The first session that passes the check after Hello stays; while both
 ///   nodes dial each other, the one that the node with the smaller identity dials;
 /// * Self, if it is this node.
+///
+/// What a remote only claims ends its own connection at most: no other connection, dial or table changes by it.
 ///
 /// A session that is ending is no hindrance: its successor waits for its end, at most two closing deadlines.
 pub struct Node {
@@ -107,7 +110,9 @@ impl Node {
 
     /// Waits for a session with this node to be active: one that is there already, whoever dialled it, or else a new one.
     ///
-    /// Its threads go on after this returns. Where several dial one node at once, they get the same session, or error.
+    /// Its threads go on after this returns. Where several dial one node at once, they get the same session, or error. A remote
+    /// that has a session with this node already, or is opening one, says so and ends the dial: then that session is waited
+    /// for, as long as a handshake may take.
     ///
     /// # Errors
     /// [`DialError`] says what happened and what to do.
@@ -117,6 +122,7 @@ impl Node {
             return Err(DialError::ToSelf);
         }
         let mut dial = None;
+        let mut patience = None;
         let mut state = self.shared.lock();
         loop {
             let outcome = dial
@@ -125,11 +131,24 @@ impl Node {
             if let Some(Ok(peer)) = outcome {
                 return Ok(peer.clone());
             }
-            if let Some(peer) = state.table.live().find(|peer| peer.id() == id) {
+            if let Some(peer) = state.table.live_with(id) {
                 return Ok(peer.clone());
             }
             if state.is_closing {
                 return Err(DialError::ShutDown);
+            }
+            if let Some(Err(error)) = outcome {
+                // Without a listener there is no session but those that were dialled here.
+                if !error.is_already_connected() || self.local_addr.is_none() {
+                    return Err(error.clone());
+                }
+                let until = *patience.get_or_insert_with(|| self.shared.handshake_end());
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(error.clone());
+                }
+                state = self.shared.wait_timeout(state, left);
+                continue;
             }
             let known = state.table.with_node(id);
             let (mut dials, mut is_known) = (None, false);
@@ -145,10 +164,7 @@ impl Node {
                 state = self.shared.wait(state);
                 continue;
             }
-            match outcome {
-                Some(Err(error)) => return Err(error.clone()),
-                _ => dial = Some(self.shared.start_dial(&mut state, enode.clone())?),
-            }
+            dial = Some(self.shared.start_dial(&mut state, enode.clone())?);
         }
     }
 
@@ -163,7 +179,7 @@ impl Node {
         let now = self.shared.now();
         let mut state = self.shared.lock();
         state.schedule.add(enode, now);
-        let live = state.table.live().find(|peer| peer.id() == id).cloned();
+        let live = state.table.live_with(id).cloned();
         if let Some(peer) = live {
             peer.inner.is_static.store(true, Ordering::Relaxed);
             state.schedule.connected(&id, now);
@@ -177,7 +193,7 @@ impl Node {
     pub fn remove_static(&self, id: &NodeId) {
         let mut state = self.shared.lock();
         state.schedule.remove(id);
-        if let Some(peer) = state.table.live().find(|peer| peer.id() == *id) {
+        if let Some(peer) = state.table.live_with(*id) {
             peer.inner.is_static.store(false, Ordering::Relaxed);
         }
     }
@@ -186,7 +202,7 @@ impl Node {
     pub fn add_trusted(&self, id: NodeId) {
         let mut state = self.shared.lock();
         state.table.trusted.insert(id);
-        if let Some(peer) = state.table.live().find(|peer| peer.id() == id) {
+        if let Some(peer) = state.table.live_with(id) {
             peer.inner.trusted.store(true, Ordering::Relaxed);
         }
     }
@@ -195,7 +211,7 @@ impl Node {
     pub fn remove_trusted(&self, id: &NodeId) {
         let mut state = self.shared.lock();
         state.table.trusted.remove(id);
-        if let Some(peer) = state.table.live().find(|peer| peer.id() == *id) {
+        if let Some(peer) = state.table.live_with(*id) {
             peer.inner.trusted.store(false, Ordering::Relaxed);
         }
     }
@@ -207,9 +223,7 @@ impl Node {
 
     /// The active session with this node.
     pub fn peer(&self, id: &NodeId) -> Option<PeerHandle> {
-        let state = self.shared.lock();
-        let mut live = state.table.live();
-        live.find(|peer| peer.id() == *id).cloned()
+        self.shared.lock().table.live_with(*id).cloned()
     }
 
     // ---- What it tells ----

@@ -128,6 +128,8 @@ pub(crate) struct Frames {
     buffer: ReadBuffer,
     /// Whether reads of the transport end after a while without bytes.
     sliced: bool,
+    /// A frame's MAC has held: the remote is who its handshake claims.
+    authentic: bool,
 }
 
 impl Frames {
@@ -144,7 +146,13 @@ impl Frames {
             receive,
             buffer: ReadBuffer::new(),
             sliced: false,
+            authentic: false,
         }
+    }
+
+    /// Whether a frame has proved who the remote is.
+    pub(crate) fn is_authentic(&self) -> bool {
+        self.authentic
     }
 
     /// Reads more bytes.
@@ -203,6 +211,7 @@ impl Frames {
             let bytes = self.buffer.unread(usize::MAX);
             let (n, first) = self.receive.handle_first(&self.keys, bytes, &mut gathered);
             self.buffer.unread.start += n;
+            self.authentic |= matches!(first, First::Message(..) | First::Violation(_));
             let text = match first {
                 First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {
                     Some(HelloText::read(payload))

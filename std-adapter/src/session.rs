@@ -36,7 +36,8 @@ pub(crate) const OPENING_STACK: usize = 512 * 1024;
 /// Who wants to be admitted.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// The identity that its handshake proved.
+    /// The identity that it claims. Anyone can claim any: only a frame whose MAC holds proves it, so it is proved once
+    /// [`peer`](Self::peer) is there. Before, refuse this candidate by it, and change nothing else.
     pub id: NodeId,
     /// Whether it dialled us.
     pub inbound: bool,
@@ -53,7 +54,7 @@ pub struct Report {
     pub reason: CloseReason,
     /// Whether the remote asked for it.
     pub remote_requested: bool,
-    /// The remote's identity, if its handshake proved one.
+    /// The remote's identity, if a frame whose MAC holds proved it.
     pub id: Option<NodeId>,
     /// Whether the session was ever active.
     pub was_active: bool,
@@ -137,8 +138,8 @@ impl Session {
         self.run_with(|_| Ok(()))
     }
 
-    /// Runs the session to its end. `admit` is asked twice: after the handshake, when its reason is sent in place of Hello,
-    /// and after Hello, when it also gets the [`PeerHandle`].
+    /// Runs the session to its end. `admit` is asked twice: after the handshake, when the remote only claims to be somebody and
+    /// the reason is sent in place of Hello, and after Hello, which proves it, when it also gets the [`PeerHandle`].
     ///
     /// # Panics
     /// As `admit` does, once the session has ended and its threads are joined.
@@ -191,7 +192,6 @@ impl Session {
         let Some(established) = handshake(self) else {
             return false;
         };
-        live.id = Some(established.remote);
         let mut frames = self.open(established, admit, live);
         let Some(peer) = &live.peer else {
             frames.discard();
@@ -327,7 +327,9 @@ impl Session {
         let reader = mem::replace(&mut self.reader, Box::new(io::empty()));
         let receive = ReceiveHalf::new(secrets.ingress);
         let mut frames = Box::new(Frames::new(Arc::clone(link), reader, keys, receive));
-        let Some(hello) = frames.receive_hello(self.learn.take()) else {
+        let hello = frames.receive_hello(self.learn.take());
+        live.id = frames.is_authentic().then_some(id);
+        let Some(hello) = hello else {
             return frames;
         };
         let counters = link.protocols().iter().map(|_| Counters::default());
@@ -378,7 +380,7 @@ impl Drop for Session {
 /// What a running session has brought forth, to be wound up at its end.
 #[derive(Default)]
 struct Live {
-    /// The remote's identity, once its handshake proved it.
+    /// The remote's identity, once a frame proved it.
     id: Option<NodeId>,
     /// The remote, once it is admitted and active.
     peer: Option<PeerHandle>,

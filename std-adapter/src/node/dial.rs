@@ -20,7 +20,7 @@ pub(super) enum Lookup {
 }
 
 /// A dial timeout beyond this is as good as none, and far from where the clock ends.
-const LONGEST_DIAL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST_DIAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Shared {
     /// Dials, and runs the session.

@@ -91,6 +91,16 @@ impl DialError {
             _ => None,
         }
     }
+
+    /// Whether this side or the remote ended the dial because the two have a session, or open one.
+    pub(crate) fn is_already_connected(&self) -> bool {
+        let reason = match self {
+            Self::Closed(CloseReason::RemoteRequested(reason)) => *reason,
+            Self::Closed(CloseReason::Rejected(reason)) => Some(*reason),
+            _ => None,
+        };
+        reason == Some(DisconnectReason::ALREADY_CONNECTED)
+    }
 }
 
 impl fmt::Display for DialError {

@@ -9,9 +9,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use devp2p_core::disconnect::DisconnectReason;
-use devp2p_core::hello::NodeId;
 use devp2p_core::time::{self, PollAt};
 
+use super::dial::LONGEST_DIAL;
 use super::error::DialError;
 use super::listener::Acceptor;
 use super::schedule::DialSchedule;
@@ -85,6 +85,21 @@ impl Shared {
         self.changed
             .wait(state)
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait_timeout<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        limit: Duration,
+    ) -> MutexGuard<'a, State> {
+        let woken = self.changed.wait_timeout(state, limit);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// When a handshake that begins now must be over.
+    pub(super) fn handshake_end(&self) -> Instant {
+        let limit = to_std_duration(self.host.config.handshake_timeout);
+        Instant::now() + limit.min(LONGEST_DIAL)
     }
 
     pub(super) fn now(&self) -> time::Instant {
@@ -169,8 +184,7 @@ impl Shared {
         }
         entry.abort = Some(abort);
         let dialled = entry.id.filter(|_| entry.dial.is_some());
-        let admitted = |entry: &Entry| entry.dial.is_none() && entry.is_admitted();
-        let gives_way = dialled.is_some_and(|id| state.table.with_node(id).any(admitted));
+        let gives_way = dialled.is_some_and(|id| state.table.live_with(id).is_some());
         !state.is_closing && !gives_way
     }
 
@@ -219,23 +233,26 @@ impl Shared {
             let left = patience.saturating_duration_since(Instant::now());
             match state.table.check(ticket, id, is_last, !left.is_zero()) {
                 Verdict::Admit => break,
-                Verdict::Wait => {
-                    let woken = self.changed.wait_timeout(state, left);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
+                Verdict::Wait => state = self.wait_timeout(state, left),
                 Verdict::Reject(reason) => {
                     drop(state);
-                    log::debug!("not admitting {id}: {reason}");
+                    match is_last {
+                        true => log::debug!("not admitting {id}: {reason}"),
+                        false => log::debug!("not admitting who claims to be {id}: {reason}"),
+                    }
                     return Err(reason);
                 }
             }
         }
         let dials = match &candidate.peer {
-            Some(peer) => {
-                self.activate(&mut state, ticket, peer);
+            Some(peer) => self.activate(&mut state, ticket, peer),
+            None => {
+                // Anyone can claim an identity: until a frame proves it, no other connection is touched.
+                if let Some(entry) = state.table.get_mut(ticket) {
+                    entry.stage = Stage::Claimed;
+                }
                 Vec::new()
             }
-            None => Self::admit_first(&mut state, ticket, id, candidate.inbound),
         };
         drop(state);
         self.changed.notify_all();
@@ -246,31 +263,27 @@ impl Shared {
         Ok(())
     }
 
-    /// The first check is passed. Returns our own dials to this node that have no connection yet: they give way.
-    fn admit_first(state: &mut State, ticket: u64, id: NodeId, inbound: bool) -> Vec<Abort> {
+    /// The last check is passed. Every dial of this node has its session; returns those that have no connection yet, which
+    /// give way.
+    fn activate(&self, state: &mut State, ticket: u64, peer: &PeerHandle) -> Vec<Abort> {
+        let inner = &peer.inner;
+        let id = inner.id;
+        let trusted = state.table.trusted.contains(&id);
+        inner.trusted.store(trusted, Ordering::Relaxed);
+        let is_static = state.schedule.contains(&id);
+        inner.is_static.store(is_static, Ordering::Relaxed);
+        state.schedule.connected(&id, self.now());
         if let Some(entry) = state.table.get_mut(ticket) {
             entry.id = Some(id);
-            entry.stage = Stage::Admitted;
+            entry.stage = Stage::Active(peer.clone());
         }
-        let gives_way = |entry: &&Entry| inbound && matches!(entry.stage, Stage::Connecting);
+        for outcome in (state.table.with_node(id)).filter_map(|entry| entry.dial.as_ref()) {
+            // Set once: here, or at the end of a dial that did not come here.
+            let _ = outcome.set(Ok(peer.clone()));
+        }
+        let gives_way = |entry: &&Entry| matches!(entry.stage, Stage::Connecting);
         let dials = state.table.with_node(id).filter(gives_way);
         dials.filter_map(|entry| entry.abort.clone()).collect()
-    }
-
-    fn activate(&self, state: &mut State, ticket: u64, peer: &PeerHandle) {
-        let inner = &peer.inner;
-        let trusted = state.table.trusted.contains(&inner.id);
-        inner.trusted.store(trusted, Ordering::Relaxed);
-        let is_static = state.schedule.contains(&inner.id);
-        inner.is_static.store(is_static, Ordering::Relaxed);
-        state.schedule.connected(&inner.id, self.now());
-        if let Some(entry) = state.table.get_mut(ticket) {
-            entry.stage = Stage::Active(peer.clone());
-            if let Some(outcome) = &entry.dial {
-                // Set once: here, or at the end of a dial that did not come here.
-                let _ = outcome.set(Ok(peer.clone()));
-            }
-        }
     }
 
     // ---- Connections end ----

@@ -18,7 +18,7 @@ pub(super) type Outcome = OnceLock<Result<PeerHandle, DialError>>;
 pub(super) struct Entry {
     /// The dial that makes it; `None` if the remote dialled.
     pub(super) dial: Option<Arc<Outcome>>,
-    /// Whom we dialled, or who the remote proved to be.
+    /// Whom we dialled, or who the remote proved to be by its Hello; not who it only claims to be.
     pub(super) id: Option<NodeId>,
     pub(super) stage: Stage,
     pub(super) abort: Option<Abort>,
@@ -30,8 +30,8 @@ pub(super) enum Stage {
     Connecting,
     /// In the handshake.
     Opening,
-    /// The first check was passed, Hello was not accepted yet.
-    Admitted,
+    /// The handshake is over and the first check was passed; no frame has proved who the remote is.
+    Claimed,
     Active(PeerHandle),
 }
 
@@ -123,6 +123,11 @@ impl Table {
         self.entries().filter_map(Entry::live)
     }
 
+    /// The session with this node that is active and not ending.
+    pub(super) fn live_with(&self, id: NodeId) -> Option<&PeerHandle> {
+        self.with_node(id).find_map(Entry::live)
+    }
+
     /// Connections of one direction that are not active yet.
     pub(super) fn pending(&self, inbound: bool) -> usize {
         self.entries()
@@ -136,7 +141,8 @@ impl Table {
         !self.trusted.contains(id) && self.live().count() >= self.max_peers
     }
 
-    /// The check before Hello, and after it (`is_last`), of the connection with this number and the node that it proved to be.
+    /// The check before Hello, of the node that the remote of this connection claims to be, and after it (`is_last`), of the
+    /// one that it proved to be.
     ///
     /// The first session that passes the last check stays. While both nodes dial each other, that could be one session here
     /// and the other there, and both would end; so the node with the smaller identity turns the remote's session away at the
@@ -177,7 +183,7 @@ impl Table {
             .is_some_and(|entry| entry.dial.is_none());
         let own_opens = || {
             same().any(|entry| {
-                entry.dial.is_some() && matches!(entry.stage, Stage::Opening | Stage::Admitted)
+                entry.dial.is_some() && matches!(entry.stage, Stage::Opening | Stage::Claimed)
             })
         };
         if !is_last && inbound && self.own < id && own_opens() {
@@ -201,10 +207,5 @@ impl Entry {
             Stage::Active(peer) if peer.close_reason().is_none() => Some(peer),
             _ => None,
         }
-    }
-
-    /// Whether the remote was admitted or is a peer already.
-    pub(super) fn is_admitted(&self) -> bool {
-        matches!(self.stage, Stage::Admitted | Stage::Active(_))
     }
 }
