@@ -60,10 +60,11 @@ fn a_dial_without_a_connection_gives_way_to_a_proved_identity() {
         let session = Session::dial(&host(200), stream, id).expect("a session");
         let stopper = session.stopper();
         let running = scope.spawn(|| session.run());
-        let peer = dial.join().expect("no panic").expect("its session");
-        assert!(peer.is_inbound() && peer.id() == enode.id);
+        let dialled = dial.join().expect("no panic");
         stopper.stop(DisconnectReason::REQUESTED);
         assert!(running.join().expect("no panic").was_active);
+        let peer = dialled.expect("its session");
+        assert!(peer.is_inbound() && peer.id() == enode.id);
     });
 }
 
@@ -87,9 +88,10 @@ fn a_remote_that_opens_a_session_with_us_ends_no_dial_of_ours() {
         let session = Session::dial(&host(200), stream, node.host().id()).expect("a session");
         let stopper = session.stopper();
         let running = scope.spawn(|| session.run());
-        let peer = dial.join().expect("no panic").expect("their session");
-        assert!(peer.is_inbound() && peer.id() == enode.id);
+        let dialled = dial.join().expect("no panic");
         stopper.stop(DisconnectReason::REQUESTED);
         assert!(running.join().expect("no panic").was_active);
+        let peer = dialled.expect("their session");
+        assert!(peer.is_inbound() && peer.id() == enode.id);
     });
 }
