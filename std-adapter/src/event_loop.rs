@@ -14,7 +14,7 @@
 //! Both speak the same wire, with the same deadlines, limits and close reasons.
 //!
 //! # What is bounded
-//! What waits for the wire, by [`Builder::output_limit`]; what handles have queued, by as much again; what waits for a
+//! What waits for the wire, by [`Builder::output_limit`](crate::node::Builder::output_limit); what handles have queued, by as much again; what waits for a
 //! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket, but for at most
 //! 64 KiB that were read already. Buffers are the loop's, and lent to the session that needs them: an idle session has none.
 //!
@@ -37,7 +37,7 @@
 //!
 //! # let key = NodeKey::new(&[1; 32])?;
 //! let host = Host::builder(key).protocol(Protocol::for_event_loop("echo", 1, 2)?).build()?;
-//! let node = EventNode::builder(host, |_remote| Ok::<_, DisconnectReason>(Echo))
+//! let node = EventNode::with_handlers(host, |_remote| Ok::<_, DisconnectReason>(Echo))
 //!     .listen("127.0.0.1:0")
 //!     .loops(2)
 //!     .max_peers(10_000)
@@ -46,19 +46,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod admission;
-mod builder;
-mod connecting;
 mod connection;
 mod deadlines;
-mod dialling;
 mod entry;
 mod handle;
 mod handler;
 mod inbox;
 mod lane;
 mod lateness;
-mod node;
+mod loops;
 mod open;
 mod output;
 mod shaking;
@@ -66,9 +62,7 @@ mod slots;
 mod tools;
 mod worker;
 
-pub use builder::Builder;
-pub use dialling::Dialling;
 pub use handle::Handle;
 pub use handler::{Handler, Message, Oversize, Session};
 pub use lateness::Punctuality;
-pub use node::{Ended, EventNode, Shutdown};
+pub use loops::{EventNode, Loops};

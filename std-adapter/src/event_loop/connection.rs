@@ -27,7 +27,7 @@ use crate::peer::HelloText;
 
 /// What a connection tells its driver, each once.
 pub(super) enum Event {
-    /// The remote proved this identity: call [`Connection::admit`].
+    /// The remote claims this identity, which only a frame proves: call [`Connection::admit`].
     Authenticated(NodeId),
     /// Hello was accepted: call [`Connection::reject`], or begin.
     Active(HelloText),

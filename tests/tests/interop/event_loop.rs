@@ -52,7 +52,7 @@ fn ours() -> Ours {
     let host = host_with([Protocol::for_event_loop("echo", 1, 2).expect("a valid name")]);
     let (answers, answered) = channel();
     let (ends, ended) = channel();
-    let node = EventNode::builder(Arc::clone(&host), move |_| {
+    let node = EventNode::with_handlers(Arc::clone(&host), move |_| {
         Ok::<_, DisconnectReason>(Echo {
             answers: answers.clone(),
             ends: ends.clone(),
@@ -71,7 +71,7 @@ impl Ours {
     fn connect(&self, dialler: Dialler, geth: &Geth) -> Handle {
         match dialler {
             Dialler::Us => {
-                let dial = self.node.dial(&geth.enode()).expect("a dial");
+                let dial = self.node.begin_dial(&geth.enode()).expect("a dial");
                 let outcome = dial.wait_timeout(BOUND).expect("the dial hangs");
                 outcome.expect("a session")
             }

@@ -133,7 +133,7 @@ fn who_is_too_many_connected_already_or_ourselves_is_told_so() {
     );
     let client = |n| node(&host(n, vec![protocol("test", 1)]), Script::default());
     let refused = |client: &crate::event_rig::Node| {
-        let dial = client.node.dial(&server.enode()).expect("a dial");
+        let dial = client.node.begin_dial(&server.enode()).expect("a dial");
         let outcome = dial.wait_timeout(HANG).expect("an outcome");
         outcome.expect_err("not admitted").remote_reason()
     };
@@ -148,7 +148,7 @@ fn who_is_too_many_connected_already_or_ourselves_is_told_so() {
     server.node.add_trusted(own.node.host().id());
     let dial = own
         .node
-        .dial(&server.enode())
+        .begin_dial(&server.enode())
         .expect_err("its own identity");
     assert!(matches!(dial, DialError::ToSelf), "{dial}");
     // The place is free when the session has ended.
@@ -169,7 +169,7 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
         }
     }
     let host_of = |n| host(n, vec![protocol("test", 1)]);
-    let server = EventNode::builder(host_of(1), |remote| match remote.client_name() {
+    let server = EventNode::with_handlers(host_of(1), |remote| match remote.client_name() {
         "unwanted" => Err(R::USELESS_PEER),
         _ => Ok(Nothing),
     });
@@ -178,7 +178,7 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
     let enode = devp2p_std::enode::Enode::new(server.host().id(), address);
     let unwanted = host_with(2, vec![protocol("test", 1)], |b| b.client_name("unwanted"));
     let unwanted = node(&unwanted, Script::default());
-    let dial = unwanted.node.dial(&enode).expect("a dial").wait();
+    let dial = unwanted.node.dial(&enode);
     // Hello was said before: the session may have been active on the other side.
     match dial {
         Ok(handle) => assert_eq!(handle.closed(), told(R::USELESS_PEER)),
@@ -196,8 +196,8 @@ fn two_nodes_that_dial_each_other_have_one_session() {
         let one = node(&host(1, vec![protocol("echo", 2)]), echo());
         let two = node(&host(2, vec![protocol("echo", 2)]), echo());
         let dials = [
-            one.node.dial(&two.enode()).expect("a dial"),
-            two.node.dial(&one.enode()).expect("a dial"),
+            one.node.begin_dial(&two.enode()).expect("a dial"),
+            two.node.begin_dial(&one.enode()).expect("a dial"),
         ];
         let outcomes = dials.map(|dial| dial.wait_timeout(HANG).expect("an outcome"));
         let live = outcomes.iter().flatten();
@@ -212,7 +212,7 @@ fn two_nodes_that_dial_each_other_have_one_session() {
 fn no_shared_capability_is_a_useless_peer() {
     let server = node(&host(1, vec![protocol("theirs", 1)]), Script::default());
     let client = node(&host(2, vec![protocol("ours", 1)]), Script::default());
-    let dial = client.node.dial(&server.enode()).expect("a dial");
+    let dial = client.node.begin_dial(&server.enode()).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let DialError::Closed(reason) = outcome.expect_err("nothing is shared") else {
         panic!("not by the session's end");
@@ -228,7 +228,7 @@ fn another_identity_than_dialled_fails_the_handshake() {
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
     let mut enode = server.enode();
     enode.id = host(3, vec![]).id();
-    let dial = client.node.dial(&enode).expect("a dial");
+    let dial = client.node.begin_dial(&enode).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let error = outcome.expect_err("not who was dialled");
     let expected =
@@ -481,19 +481,19 @@ fn shutting_down_tells_every_remote_and_every_dial() {
     let threads = threads.start().expect("a node");
     let peer = threads.dial(&server.enode()).expect("a session");
     let shutdown = server.node.shutdown();
-    assert_eq!(shutdown.stuck, 0);
+    assert_eq!(shutdown.unfinished, 0);
     let quit = CloseReason::Local(R::CLIENT_QUITTING);
     let ends: Vec<_> = shutdown
-        .sessions
+        .reports
         .iter()
-        .map(|end| (end.peer, end.reason))
+        .map(|end| (end.id, end.reason))
         .collect();
-    assert_eq!(ends, [(threads.host().id(), quit)]);
+    assert_eq!(ends, [(Some(threads.host().id()), quit)]);
     assert_eq!(peer.closed(), told(R::CLIENT_QUITTING));
     assert_eq!(server.closed(), quit);
-    let dial = server.node.dial(&threads_enode(&threads));
+    let dial = server.node.begin_dial(&threads_enode(&threads));
     assert!(matches!(dial, Err(DialError::ShutDown)));
-    assert_eq!(server.node.shutdown().sessions.len(), 0);
+    assert_eq!(server.node.shutdown().reports.len(), 0);
 }
 
 fn threads_enode(node: &ThreadNode) -> devp2p_std::enode::Enode {
@@ -589,7 +589,7 @@ fn a_handler_that_is_dropped_after_its_session_holds_nothing_back() {
     }
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&dropped);
-    let server = EventNode::builder(host(1, vec![protocol("test", 1)]), move |_| {
+    let server = EventNode::with_handlers(host(1, vec![protocol("test", 1)]), move |_| {
         Ok::<_, R>(Noisy(Arc::clone(&flag)))
     });
     let server = server
@@ -605,6 +605,6 @@ fn a_handler_that_is_dropped_after_its_session_holds_nothing_back() {
         handle.disconnect(R::REQUESTED);
         handle.closed();
     }
-    assert_eq!(server.shutdown().stuck, 0);
+    assert_eq!(server.shutdown().unfinished, 0);
     assert!(dropped.load(Ordering::Relaxed));
 }

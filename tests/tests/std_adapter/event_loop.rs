@@ -141,7 +141,7 @@ fn two_hundred_sessions_talk_at_once() {
         .collect();
     let dials: Vec<_> = clients
         .iter()
-        .map(|client| client.node.dial(&server.enode()).expect("a dial"))
+        .map(|client| client.node.begin_dial(&server.enode()).expect("a dial"))
         .collect();
     let handles: Vec<_> = dials
         .into_iter()
@@ -164,11 +164,11 @@ fn two_hundred_sessions_talk_at_once() {
         }
     }
     let shutdown = server.node.shutdown();
-    assert_eq!(shutdown.stuck, 0);
+    assert_eq!(shutdown.unfinished, 0);
     let mut ends = HashMap::new();
-    for ended in &shutdown.sessions {
+    for ended in &shutdown.reports {
         assert_eq!(ended.reason, CloseReason::Local(R::CLIENT_QUITTING));
-        *ends.entry(ended.peer).or_insert(0) += 1;
+        *ends.entry(ended.id).or_insert(0) += 1;
     }
     assert_eq!(ends.len(), usize::from(SESSIONS));
     for client in &clients {
@@ -266,7 +266,9 @@ fn a_dial_of_nobody_says_so() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nobody.local_addr().expect("its address");
     drop(nobody);
-    let dial = client.node.dial(&Enode::new(host(2, vec![]).id(), address));
+    let dial = client
+        .node
+        .begin_dial(&Enode::new(host(2, vec![]).id(), address));
     let outcome = dial
         .expect("a dial")
         .wait_timeout(HANG)

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_std::enode::Enode;
-use devp2p_std::event_loop::{Builder, EventNode, Handle, Handler, Message, Oversize, Session};
+use devp2p_std::event_loop::{EventNode, Handle, Handler, Loops, Message, Oversize, Session};
 use devp2p_std::host::Host;
+use devp2p_std::node::Builder;
 use devp2p_std::protocol::{Failure, Protocol};
 
 use crate::session_rig::HANG;
@@ -141,10 +142,10 @@ pub(crate) fn node(host: &Arc<Host>, script: Script) -> Node {
 pub(crate) fn node_with(
     host: &Arc<Host>,
     script: Script,
-    set: impl FnOnce(Builder) -> Builder,
+    set: impl FnOnce(Builder<Loops>) -> Builder<Loops>,
 ) -> Node {
     let (sender, seen) = channel();
-    let builder = EventNode::builder(Arc::clone(host), move |_| {
+    let builder = EventNode::with_handlers(Arc::clone(host), move |_| {
         Ok::<_, DisconnectReason>(Told {
             seen: sender.clone(),
             script: script.clone(),
@@ -157,13 +158,12 @@ pub(crate) fn node_with(
 impl Node {
     /// What others dial.
     pub(crate) fn enode(&self) -> Enode {
-        let address = self.node.local_addr().expect("it listens");
-        Enode::new(self.node.host().id(), address)
+        self.node.enode()
     }
 
     /// A session with this node.
     pub(crate) fn dial(&self, enode: &Enode) -> Handle {
-        let dialling = self.node.dial(enode).expect("a dial");
+        let dialling = self.node.begin_dial(enode).expect("a dial");
         let outcome = dialling.wait_timeout(HANG).expect("the dial hangs");
         outcome.expect("a session")
     }

@@ -16,10 +16,7 @@ use devp2p_std::host::{self, Host};
 use devp2p_std::node::{self, Node};
 use devp2p_std::protocol::Protocol;
 
-use crate::session_raw::claim;
-
 mod admission;
-mod claims;
 mod dialling;
 mod end;
 mod listening;
