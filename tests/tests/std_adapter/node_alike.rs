@@ -190,7 +190,7 @@ fn a_dial_without_a_connection_gives_way_to_a_proved_identity<S: Service>(make: 
     let other = Other::with(&node, 3);
     let dialled = outcome(&dialling);
     other.end();
-    let peer = dialled.ok().expect("its session");
+    let peer = dialled.expect("its session");
     assert!(peer.id() == nowhere.0.id && peer.info().network.inbound);
 }
 
@@ -209,7 +209,7 @@ fn a_remote_that_opens_a_session_with_us_ends_no_dial_of_ours<S: Service>(make: 
     let other = Other::with(&node, 3);
     let dialled = outcome(&dialling);
     other.end();
-    let peer = dialled.ok().expect("their session");
+    let peer = dialled.expect("their session");
     assert!(peer.id() == enode.id && peer.info().network.inbound);
 }
 
@@ -259,7 +259,7 @@ fn two_nodes_that_dial_each_other_at_once_have_one_session<S: Service>(make: Mak
             one.begin_dial(&two.enode()).expect("a dial"),
             two.begin_dial(&one.enode()).expect("a dial"),
         ];
-        let peers = dials.map(|dial| outcome(&dial).ok().expect("a session"));
+        let peers = dials.map(|dial| outcome(&dial).expect("a session"));
         events.iter().for_each(|events| next(events, added));
         let ends = peers.map(|peer| peer.info().network);
         assert_eq!(ends[0].local_address, ends[1].remote_address);
@@ -350,11 +350,11 @@ fn a_connection_that_others_made_becomes_a_session<S: Service>(make: Make<S>) {
         .expect("a session");
     let id = two.host().id();
     let dialling = one.dial_over(stream, id).expect("a dial");
-    let peer = outcome(&dialling).ok().expect("a session");
+    let peer = outcome(&dialling).expect("a session");
     assert_eq!(peer.info().network.remote_address, address.to_string());
     // There is one already: that is the answer.
     let again = one.dial_over(connect(&two), id).expect("a dial");
-    let again = outcome(&again).ok().expect("the session").info();
+    let again = outcome(&again).expect("the session").info();
     assert_eq!(
         again.network.local_address,
         peer.info().network.local_address
