@@ -36,7 +36,7 @@
 //! }
 //!
 //! # let key = NodeKey::new(&[1; 32])?;
-//! let host = Host::builder(key).protocol(Protocol::for_event_loop("echo", 1, 2)?).build()?;
+//! let host = Host::builder(key).protocol(Protocol::for_handlers("echo", 1, 2)?).build()?;
 //! let node = EventNode::with_handlers(host, |_remote| Ok::<_, DisconnectReason>(Echo))
 //!     .listen("127.0.0.1:0")
 //!     .loops(2)
@@ -66,3 +66,6 @@ pub use handle::Handle;
 pub use handler::{Handler, Message, Oversize, Session};
 pub use lateness::Punctuality;
 pub use loops::{EventNode, Loops};
+
+/// A host whose sessions the loops serve.
+type Host = crate::host::Host<Loops>;

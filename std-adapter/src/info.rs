@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::enode::Enode;
+use crate::node::Service;
 use crate::protocol::Protocol;
 
 /// The Keccak-256 of a node's 64-byte identity; what go-ethereum prints as `id`, in hex.
@@ -84,14 +85,14 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPE
 
 impl PeerInfo {
     /// Of a peer with this client name, these capabilities and these protocols.
-    pub(crate) fn new<'a>(
+    pub(crate) fn new<'a, S: Service>(
         id: NodeId,
         (name, caps): (&str, &[String]),
         remote: Option<SocketAddr>,
         network: NetworkInfo,
-        protocols: impl Iterator<Item = &'a Protocol>,
+        protocols: impl Iterator<Item = &'a Protocol<S>>,
     ) -> Self {
-        let told = |protocol: &Protocol| match &protocol.peer_info {
+        let told = |protocol: &Protocol<S>| match &protocol.peer_info {
             None => ProtocolInfo::Unknown,
             Some(info) => info(&id).map_or(ProtocolInfo::Handshake, ProtocolInfo::Known),
         };

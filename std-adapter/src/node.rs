@@ -87,7 +87,7 @@ impl Node<Threads> {
 
 impl<S: Service> Node<S> {
     /// What all sessions share. Subscribe to their events there.
-    pub fn host(&self) -> &Arc<Host> {
+    pub fn host(&self) -> &Arc<Host<S>> {
         &self.shared.host
     }
 

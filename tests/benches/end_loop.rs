@@ -14,7 +14,7 @@ use crate::jobs;
 pub(crate) fn run(lanes: usize) -> Answer {
     let mut host = Host::builder(fresh_key()?).client_name("devp2p-bench");
     for lane in 0..lanes {
-        let protocol = Protocol::for_event_loop(&lane_name(lane), 1, 8);
+        let protocol = Protocol::for_handlers(&lane_name(lane), 1, 8);
         host = host.protocol(protocol.map_err(text)?);
     }
     let host = host.build().map_err(text)?;

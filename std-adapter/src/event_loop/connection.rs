@@ -17,11 +17,12 @@ use devp2p_core::rlpx::transmit::{HEADER_LENGTH, frame_length};
 use devp2p_core::rlpx::{Entropy, FrameKeys};
 use devp2p_core::time::{Instant, PollAt};
 
+use super::Host;
 use super::inbox::{Filling, Inbox, Observer, OpenSlot};
 use super::output::Output;
 use super::shaking::{Shaking, Shook};
 use super::tools::Tools;
-use crate::host::{Host, MAX_PROTOCOLS};
+use crate::host::MAX_PROTOCOLS;
 use crate::keccak::{Established, ReceiveHalf, TransmitHalf};
 use crate::peer::HelloText;
 

@@ -12,10 +12,10 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::shared_capabilities::SharedCapability;
 use devp2p_core::{MAX_MESSAGE_LENGTH, capability::Capability};
 
+use super::Host;
 use super::handler::index;
 use super::lane::{Command, Lane, Ticket};
 use crate::counters::{Counters, Traffic};
-use crate::host::Host;
 use crate::info::{NetworkInfo, PeerInfo};
 use crate::peer::HelloText;
 use crate::protocol::Failure;

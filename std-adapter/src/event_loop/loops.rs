@@ -10,12 +10,12 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::hello::NodeId;
 use mio::Poll;
 
+use super::Host;
 use super::handle::Handle;
 use super::handler::{Factory, Handler};
 use super::lane::{Command, Lane};
 use super::lateness::Punctuality;
 use super::worker::Worker;
-use crate::host::Host;
 use crate::info::PeerInfo;
 use crate::node::service::{Remote, Serve, Service};
 use crate::node::shared::Shared;
@@ -94,6 +94,8 @@ impl Builder<Loops> {
 impl Service for Loops {}
 
 impl Serve for Loops {
+    /// Of the session's handler.
+    type Run = ();
     type Peer = Handle;
     type Settings = Settings;
     type Parts = Vec<Poll>;

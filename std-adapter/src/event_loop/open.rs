@@ -9,13 +9,13 @@ use devp2p_core::inbox::Meta;
 use devp2p_core::time::Instant;
 use mio::net::TcpStream;
 
+use super::Host;
 use super::connection::Connection;
 use super::handle::Handle;
 use super::inbox::Observer;
 use super::tools::Tools;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
-use crate::host::Host;
 
 /// Bytes that wait before they are written in the midst of a turn.
 const MUCH: usize = 128 * 1024;

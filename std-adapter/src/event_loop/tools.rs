@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Host;
 use super::inbox::Pool;
 use super::lane::Lane;
-use crate::host::Host;
 
 /// Bytes read from a socket at a time.
 const READ_BUFFER: usize = 64 * 1024;

@@ -24,7 +24,7 @@ use crate::time::to_core_duration;
 /// Collects what a [`Node`] is started with.
 #[must_use]
 pub struct Builder<S: Service = Threads> {
-    host: Arc<Host>,
+    host: Arc<Host<S>>,
     pub(crate) service: S::Settings,
     listen: Option<String>,
     external_ip: Option<IpAddr>,
@@ -37,7 +37,7 @@ pub struct Builder<S: Service = Threads> {
 }
 
 impl<S: Service> Builder<S> {
-    pub(crate) fn new(host: Arc<Host>, service: S::Settings) -> Self {
+    pub(crate) fn new(host: Arc<Host<S>>, service: S::Settings) -> Self {
         Self {
             host,
             service,

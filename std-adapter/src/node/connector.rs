@@ -12,7 +12,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::error::DialError;
-use super::service::Serve;
+use super::service::Service;
 use super::shared::Shared;
 use crate::enode::{Enode, Host};
 use crate::time::to_core_duration;
@@ -96,7 +96,7 @@ impl Connector {
     }
 
     /// Connects until the node shuts down. Dropping what is left closes it.
-    pub(super) fn run<S: Serve>(mut self, shared: &Arc<Shared<S>>) {
+    pub(super) fn run<S: Service>(mut self, shared: &Arc<Shared<S>>) {
         let mut events = Events::with_capacity(256);
         loop {
             self.act(shared);
@@ -125,7 +125,7 @@ impl Connector {
     }
 
     /// Does what can be done now.
-    fn act<S: Serve>(&mut self, shared: &Arc<Shared<S>>) {
+    fn act<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
         for command in shared.take_commands() {
             match command {
                 Command::Connect(ticket, enode) => self.dial(ticket, enode, shared),
@@ -150,7 +150,7 @@ impl Connector {
         self.open_all(shared);
     }
 
-    fn poll_at<S: Serve>(&self, shared: &Arc<Shared<S>>) -> PollAt {
+    fn poll_at<S: Service>(&self, shared: &Arc<Shared<S>>) -> PollAt {
         let dials = shared.poll_dials();
         let attempts = self.attempts.values().map(|attempt| attempt.until).min();
         let pending = shared.lock().pending.poll_at();
@@ -158,7 +158,7 @@ impl Connector {
         dials.min(own.map_or(PollAt::Idle, PollAt::At))
     }
 
-    fn on_ready<S: Serve>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
+    fn on_ready<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
         if let Some(stream) = self.accepted.get(&ticket) {
             match stream.peek(&mut [0]) {
                 Ok(n) if n > 0 => shared.lock().pending.on_first_byte(ticket, shared.now()),
@@ -182,7 +182,7 @@ impl Connector {
     // ---- Inbound ----
 
     /// Accepts what waits, as far as there is room.
-    fn accept_all<S: Serve>(&mut self, shared: &Arc<Shared<S>>) {
+    fn accept_all<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
         let now = shared.now();
         if self.retry.is_some_and(|at| at > now) {
             return;
@@ -209,7 +209,7 @@ impl Connector {
         }
     }
 
-    fn arrive<S: Serve>(
+    fn arrive<S: Service>(
         &mut self,
         mut stream: TcpStream,
         remote: SocketAddr,
@@ -236,7 +236,7 @@ impl Connector {
     }
 
     /// Opens those that wait, as far as there are places.
-    fn open_all<S: Serve>(&mut self, shared: &Arc<Shared<S>>) {
+    fn open_all<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
         loop {
             let next = shared.lock().pending.next(shared.now());
             let Some(next) = next else { return };
@@ -255,7 +255,7 @@ impl Connector {
 
     // ---- Dials ----
 
-    fn dial<S: Serve>(&mut self, ticket: u64, enode: Enode, shared: &Arc<Shared<S>>) {
+    fn dial<S: Service>(&mut self, ticket: u64, enode: Enode, shared: &Arc<Shared<S>>) {
         log::debug!("dialling {enode}");
         let limit = to_core_duration(shared.dial_timeout.min(LONGEST_DIAL));
         let deadline = shared.now().saturating_add(limit);
@@ -285,7 +285,7 @@ impl Connector {
         }
     }
 
-    fn on_found<S: Serve>(
+    fn on_found<S: Service>(
         &mut self,
         ticket: u64,
         found: io::Result<Vec<SocketAddr>>,
@@ -306,7 +306,7 @@ impl Connector {
         }
     }
 
-    fn fail<S: Serve>(&mut self, ticket: u64, error: DialError, shared: &Arc<Shared<S>>) {
+    fn fail<S: Service>(&mut self, ticket: u64, error: DialError, shared: &Arc<Shared<S>>) {
         if let Some(attempt) = self.attempts.remove(&ticket) {
             let mut state = shared.lock();
             shared.dial_ended(&mut state, ticket, &attempt.id, error);
@@ -314,7 +314,7 @@ impl Connector {
     }
 
     /// Begins to connect to the next address that can be tried, if there is one.
-    fn next_address<S: Serve>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
+    fn next_address<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
         let now = shared.now();
         while let Some(attempt) = self.attempts.get_mut(&ticket) {
             attempt.socket = None;
@@ -348,7 +348,7 @@ impl Connector {
     }
 
     /// The poller says that something happened to the socket.
-    fn on_progress<S: Serve>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
+    fn on_progress<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else {
             return;
         };

@@ -32,6 +32,8 @@ pub trait Remote: Clone + Send + 'static {
 /// A service calls [`Shared::claims`], [`Shared::activate`], [`Shared::begun`], [`Shared::ends`] and [`Shared::close`] for each
 /// connection that it is given, in this order.
 pub trait Serve: Sized + Send + Sync + 'static {
+    /// What serves one protocol.
+    type Run: Clone + Send + Sync;
     /// What a program holds of a session.
     type Peer: Remote;
     /// What the service is made of.
@@ -44,7 +46,9 @@ pub trait Serve: Sized + Send + Sync + 'static {
     /// Takes what it needs of the system.
     fn new(settings: Self::Settings) -> io::Result<(Self, Self::Parts)>;
     /// Starts its own threads, if it has any.
-    fn start(shared: &Arc<Shared<Self>>, parts: Self::Parts) -> io::Result<()>;
+    fn start(shared: &Arc<Shared<Self>>, parts: Self::Parts) -> io::Result<()>
+    where
+        Self: Service;
     /// Begins a session over this connection, with the node that was dialled or with whoever dialled us. Called under the node's
     /// lock: must not block. A thread that it returns is joined when the connection is over.
     fn open(
@@ -52,7 +56,9 @@ pub trait Serve: Sized + Send + Sync + 'static {
         ticket: u64,
         stream: TcpStream,
         dialled: Option<NodeId>,
-    ) -> io::Result<(Self::Abort, Option<JoinHandle<()>>)>;
+    ) -> io::Result<(Self::Abort, Option<JoinHandle<()>>)>
+    where
+        Self: Service;
     /// Ends a connection, telling the remote why if it can.
     fn abort(&self, ticket: u64, abort: Self::Abort, reason: DisconnectReason);
     /// The node shuts down: has every connection end.

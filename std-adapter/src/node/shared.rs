@@ -17,7 +17,7 @@ use super::dialling::{Dialling, Outcome};
 use super::error::DialError;
 use super::pending::Pending;
 use super::schedule::DialSchedule;
-use super::service::{Remote, Serve};
+use super::service::{Remote, Service};
 use super::table::{Dial, DialStage, Table};
 use crate::enode::{Enode, Host as Name};
 use crate::host::Host;
@@ -26,8 +26,8 @@ use crate::throttle::InboundThrottle;
 use crate::time::to_std_duration;
 
 /// What the threads of a node share.
-pub struct Shared<S: Serve> {
-    pub(crate) host: Arc<Host>,
+pub struct Shared<S: Service> {
+    pub(crate) host: Arc<Host<S>>,
     pub(crate) service: S,
     pub(super) max_pending: usize,
     /// How long looking up and connecting may take together.
@@ -41,7 +41,7 @@ pub struct Shared<S: Serve> {
     changed: Condvar,
 }
 
-pub(super) struct State<S: Serve> {
+pub(super) struct State<S: Service> {
     pub(super) table: Table<S::Peer>,
     pub(super) pending: Pending,
     pub(super) schedule: DialSchedule,
@@ -63,7 +63,7 @@ pub(super) struct State<S: Serve> {
 }
 
 /// A connection that was given to the service.
-struct Connection<S: Serve> {
+struct Connection<S: Service> {
     dialled: Option<NodeId>,
     /// The remote, once a frame proved who it is and it was admitted.
     active: Option<NodeId>,
@@ -79,9 +79,9 @@ pub(super) struct Limits {
     pub(super) dial_timeout: Duration,
 }
 
-impl<S: Serve> Shared<S> {
+impl<S: Service> Shared<S> {
     pub(super) fn new(
-        host: Arc<Host>,
+        host: Arc<Host<S>>,
         service: S,
         limits: &Limits,
         local_addr: Option<SocketAddr>,
@@ -581,7 +581,7 @@ impl<S: Serve> Shared<S> {
     }
 }
 
-impl<S: Serve> State<S> {
+impl<S: Service> State<S> {
     /// Names the next connection.
     fn ticket(&mut self) -> u64 {
         self.next_ticket += 1;

@@ -15,6 +15,7 @@ use super::service::{Remote, Serve, Service};
 use super::shared::Shared;
 use crate::info::PeerInfo;
 use crate::peer::PeerHandle;
+use crate::protocol::Run;
 use crate::session::{OPENING_STACK, Report, Session, Stopper};
 
 /// Serves each session by threads: one for each shared subprotocol, in which its run closure is called, and others that come
@@ -25,6 +26,7 @@ pub struct Threads(());
 impl Service for Threads {}
 
 impl Serve for Threads {
+    type Run = Arc<Run>;
     type Peer = PeerHandle;
     type Settings = ();
     type Parts = ();

@@ -190,7 +190,7 @@ fn cast(seed: u64, part: &Part) -> Cast {
     let barrier = Arc::new(Barrier::new(2));
     let (mut hands, mut roles) = (Vec::new(), Vec::new());
     for (index, role) in part.roles.iter().enumerate() {
-        let protocol = Protocol::for_event_loop(role.name, 1, role.length).expect("a valid name");
+        let protocol = Protocol::for_handlers(role.name, 1, role.length).expect("a valid name");
         builder = builder.protocol(protocol.message_limit(LIMIT).inbox(INBOX));
         let (hand, came) = channel();
         hands.push(hand);

@@ -7,12 +7,12 @@ use std::thread;
 
 use devp2p_core::disconnect::DisconnectReason as R;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
+use devp2p_std::event_loop::{EventNode, Handler, Loops, Message, Session};
 use devp2p_std::node::{DialError, Node as ThreadNode};
 use devp2p_std::protocol::{Failure, Protocol};
 
 use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send};
-use crate::session_rig::{HANG, config, host, host_with, millis, noise};
+use crate::session_rig::{HANG, config, host, host_with, key, millis, noise};
 
 const fn told(reason: R) -> CloseReason {
     CloseReason::RemoteRequested(Some(reason))
@@ -125,11 +125,7 @@ fn who_is_too_many_connected_already_or_ourselves_is_told_so() {
     let server = node_with(
         &host(1, vec![protocol("test", 1)]),
         Script::default(),
-        |b| {
-            b.listen("127.0.0.1:0")
-                .max_peers(1)
-                .trusted(host(4, vec![]).id())
-        },
+        |b| b.listen("127.0.0.1:0").max_peers(1).trusted(*key(4).id()),
     );
     let client = |n| node(&host(n, vec![protocol("test", 1)]), Script::default());
     let refused = |client: &crate::event_rig::Node| {
@@ -227,7 +223,7 @@ fn another_identity_than_dialled_fails_the_handshake() {
     let server = node(&host(1, vec![protocol("test", 1)]), Script::default());
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
     let mut enode = server.enode();
-    enode.id = host(3, vec![]).id();
+    enode.id = *key(3).id();
     let dial = client.node.begin_dial(&enode).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let error = outcome.expect_err("not who was dialled");
@@ -241,7 +237,7 @@ fn another_identity_than_dialled_fails_the_handshake() {
 
 #[test]
 fn a_remote_that_says_nothing_is_late_for_the_handshake() {
-    let short = |b: devp2p_std::host::Builder| {
+    let short = |b: devp2p_std::host::Builder<Loops>| {
         b.config(config(|config| config.handshake_timeout = millis(50)))
     };
     let host = host_with(1, vec![protocol("test", 1)], short);
@@ -250,7 +246,7 @@ fn a_remote_that_says_nothing_is_late_for_the_handshake() {
     let address = silent.local_addr().expect("its address");
     let stream = TcpStream::connect(address).expect("a connection");
     let (_kept, _) = silent.accept().expect("a connection");
-    let remote = crate::session_rig::host(2, vec![]).id();
+    let remote = *key(2).id();
     let dial = node.node.dial_over(stream, remote).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let error = outcome.expect_err("nobody answers");
@@ -309,8 +305,9 @@ fn a_remote_that_does_not_answer_a_ping_is_late() {
 
 #[test]
 fn an_idle_session_stays_alive_by_pings() {
-    let often =
-        |b: devp2p_std::host::Builder| b.config(config(|config| config.ping_interval = millis(5)));
+    let often = |b: devp2p_std::host::Builder<Loops>| {
+        b.config(config(|config| config.ping_interval = millis(5)))
+    };
     let server = node(
         &host_with(1, vec![protocol("test", 1)], often),
         Script::default(),
@@ -338,8 +335,8 @@ fn a_paused_subprotocol_holds_the_sender_back_and_loses_nothing() {
         on_active: Arc::new(|session| session.pause(0)),
         ..Script::default()
     };
-    let inbox = |p: Protocol| p.inbox(200_000);
-    let both = |p: Protocol| vec![p, protocol("other", 1)];
+    let inbox = |p: Protocol<Loops>| p.inbox(200_000);
+    let both = |p: Protocol<Loops>| vec![p, protocol("other", 1)];
     let server = node(&host(1, both(inbox(protocol("bulk", 1)))), paused);
     let client = node_with(
         &host(2, both(protocol("bulk", 1))),
@@ -393,7 +390,7 @@ fn a_subprotocol_that_stays_paused_ends_the_session_as_stalled() {
         on_active: Arc::new(|session| session.pause(0)),
         ..Script::default()
     };
-    let soon = |b: devp2p_std::host::Builder| {
+    let soon = |b: devp2p_std::host::Builder<Loops>| {
         b.config(config(|config| config.hold_back_limit = millis(100)))
     };
     let bulk = protocol("bulk", 1).inbox(1000);

@@ -9,7 +9,7 @@ use devp2p_std::node::Node as ThreadNode;
 use devp2p_std::protocol::Protocol;
 
 use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send};
-use crate::session_rig::{HANG, config, host, host_with, noise};
+use crate::session_rig::{HANG, config, host, host_with, key, noise};
 
 /// Sizes around what is special: empty, one block, a frame of the literal form, the buffers, the limit.
 const SIZES: [usize; 11] = [
@@ -266,9 +266,7 @@ fn a_dial_of_nobody_says_so() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nobody.local_addr().expect("its address");
     drop(nobody);
-    let dial = client
-        .node
-        .begin_dial(&Enode::new(host(2, vec![]).id(), address));
+    let dial = client.node.begin_dial(&Enode::new(*key(2).id(), address));
     let outcome = dial
         .expect("a dial")
         .wait_timeout(HANG)

@@ -13,8 +13,8 @@ use devp2p_std::protocol::{Failure, Protocol};
 use crate::session_rig::HANG;
 
 /// A protocol for handlers.
-pub(crate) fn protocol(name: &str, length: u32) -> Protocol {
-    Protocol::for_event_loop(name, 1, length).expect("a valid name")
+pub(crate) fn protocol(name: &str, length: u32) -> Protocol<Loops> {
+    Protocol::for_handlers(name, 1, length).expect("a valid name")
 }
 
 /// What a handler was called with.
@@ -133,14 +133,14 @@ pub(crate) struct Node {
 }
 
 /// One that listens.
-pub(crate) fn node(host: &Arc<Host>, script: Script) -> Node {
+pub(crate) fn node(host: &Arc<Host<Loops>>, script: Script) -> Node {
     node_with(host, script, |builder| {
         builder.listen("127.0.0.1:0").loops(2)
     })
 }
 
 pub(crate) fn node_with(
-    host: &Arc<Host>,
+    host: &Arc<Host<Loops>>,
     script: Script,
     set: impl FnOnce(Builder<Loops>) -> Builder<Loops>,
 ) -> Node {

@@ -27,7 +27,7 @@ use crate::session_rig::{HANG, config, key};
 /// A time that no test waits for.
 const LONG: time::Duration = time::Duration::from_secs(600);
 
-fn host(seed: u8, protocol: Protocol, handshake: time::Duration) -> Arc<Host> {
+fn host<S: Service>(seed: u8, protocol: Protocol<S>, handshake: time::Duration) -> Arc<Host<S>> {
     let protocol = protocol.node_info(|| json!("of the node"));
     let protocol = protocol.peer_info(|_| Some(json!("of the peer")));
     let host = Host::builder(key(seed)).protocol(protocol);
@@ -57,7 +57,7 @@ impl Handler for Waits {
 }
 
 fn loops(seed: u8, handshake: time::Duration) -> Builder<Loops> {
-    let protocol = Protocol::for_event_loop("test", 1, 1).expect("a valid name");
+    let protocol = Protocol::for_handlers("test", 1, 1).expect("a valid name");
     EventNode::with_handlers(host(seed, protocol, handshake), |_| Ok(Waits)).listen("127.0.0.1:0")
 }
 

@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     raise_descriptors(most as u64 + SPARE_DESCRIPTORS)?;
     let traffic = Arc::new(Traffic::default());
     let host = Host::builder(server_key()?)
-        .protocol(Protocol::for_event_loop("bench", 1, 2)?)
+        .protocol(Protocol::for_handlers("bench", 1, 2)?)
         .config(config(options.ping_interval))
         .build()?;
     let watched = Arc::clone(&traffic);
