@@ -21,6 +21,7 @@ use crate::session::Report;
 mod builder;
 mod connector;
 mod dialling;
+mod dials;
 mod error;
 mod pending;
 pub mod schedule;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use devp2p_core::hello::NodeId;
 
-use super::connector::Connector;
+use super::connector::{Bound, Connector};
 use super::error::StartError;
 use super::schedule::DialSchedule;
 use super::service::Service;
@@ -128,8 +128,8 @@ impl<S: Service> Builder<S> {
             },
             None => StartError::Thread(error),
         };
-        let (connector, waker) = Connector::new(self.listen.as_deref()).map_err(listen_error)?;
-        let local_addr = connector.local_addr().map_err(listen_error)?;
+        let (bound, waker) = Bound::new(self.listen.as_deref()).map_err(listen_error)?;
+        let local_addr = bound.local_addr().map_err(listen_error)?;
         if let Some(address) = local_addr {
             self.host.set_listen_port(address.port());
         }
@@ -154,9 +154,10 @@ impl<S: Service> Builder<S> {
             shared: Arc::clone(&shared),
         };
         S::start(&shared, parts).map_err(StartError::Thread)?;
+        let connector = Connector::new(bound, shared);
         let thread = thread::Builder::new()
             .name("devp2p-connect".to_owned())
-            .spawn(move || connector.run(&shared))
+            .spawn(move || connector.run())
             .map_err(StartError::Thread)?;
         node.connector = Mutex::new(Some(thread));
         if local_addr.is_some() {

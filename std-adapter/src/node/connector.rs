@@ -48,7 +48,14 @@ struct Attempt {
     failed: Option<DialError>,
 }
 
-pub(super) struct Connector {
+/// The sockets of a connector before it runs.
+pub(super) struct Bound {
+    poll: Poll,
+    listener: Option<TcpListener>,
+}
+
+pub(super) struct Connector<S: Service> {
+    shared: Arc<Shared<S>>,
     poll: Poll,
     listener: Option<TcpListener>,
     /// There may be connections to accept.
@@ -60,8 +67,8 @@ pub(super) struct Connector {
     attempts: BTreeMap<u64, Attempt>,
 }
 
-impl Connector {
-    /// Listens on `address`, if any; also returns what wakes the thread of [`run`](Self::run).
+impl Bound {
+    /// Listens on `address`, if any; also returns what wakes the connector.
     pub(super) fn new(address: Option<&str>) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WOKEN)?;
@@ -77,35 +84,39 @@ impl Connector {
         if let Some(listener) = &mut listener {
             (poll.registry()).register(listener, LISTENER, Interest::READABLE)?;
         }
-        let connector = Self {
-            poll,
-            readable: listener.is_some(),
-            listener,
-            retry: None,
-            accepted: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-        };
-        Ok((connector, waker))
+        Ok((Self { poll, listener }, waker))
     }
 
     pub(super) fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
-        self.listener
-            .as_ref()
-            .map(TcpListener::local_addr)
-            .transpose()
+        let listener = self.listener.as_ref();
+        listener.map(TcpListener::local_addr).transpose()
+    }
+}
+
+impl<S: Service> Connector<S> {
+    pub(super) fn new(bound: Bound, shared: Arc<Shared<S>>) -> Self {
+        Self {
+            shared,
+            poll: bound.poll,
+            readable: bound.listener.is_some(),
+            listener: bound.listener,
+            retry: None,
+            accepted: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        }
     }
 
     /// Connects until the node shuts down. Dropping what is left closes it.
-    pub(super) fn run<S: Service>(mut self, shared: &Arc<Shared<S>>) {
+    pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(256);
         loop {
-            self.act(shared);
-            if shared.is_closing() {
+            self.act();
+            if self.shared.is_closing() {
                 return;
             }
-            let timeout = match self.poll_at(shared) {
+            let timeout = match self.poll_at() {
                 PollAt::Now => Some(Duration::ZERO),
-                PollAt::At(at) => shared.host.clock.until(at),
+                PollAt::At(at) => self.shared.host.clock.until(at),
                 PollAt::Idle => None,
             };
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -118,59 +129,62 @@ impl Connector {
                 match event.token() {
                     LISTENER => self.readable = true,
                     WOKEN => {}
-                    Token(token) => self.on_ready(token as u64 - FIRST, shared),
+                    Token(token) => self.on_ready(token as u64 - FIRST),
                 }
             }
         }
     }
 
     /// Does what can be done now.
-    fn act<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
-        for command in shared.take_commands() {
+    fn act(&mut self) {
+        for command in self.shared.take_commands() {
             match command {
-                Command::Connect(ticket, enode) => self.dial(ticket, enode, shared),
-                Command::Found(ticket, found) => self.on_found(ticket, found, shared),
+                Command::Connect(ticket, enode) => self.dial(ticket, enode),
+                Command::Found(ticket, found) => self.on_found(ticket, found),
                 Command::CallOff(ticket) => drop(self.attempts.remove(&ticket)),
             }
         }
-        let now = shared.now();
+        let now = self.shared.now();
         let is_late =
             |(ticket, attempt): (&u64, &Attempt)| (attempt.until <= now).then_some(*ticket);
         let late: Vec<_> = self.attempts.iter().filter_map(is_late).collect();
         for ticket in late {
-            self.next_address(ticket, shared);
+            self.next_address(ticket);
         }
-        while let Some(ticket) = shared.lock().pending.take_late(now) {
+        while let Some(ticket) = self.shared.lock().pending.take_late(now) {
             log::debug!("a connection is closed that stayed silent");
             self.accepted.remove(&ticket);
         }
         // Places first, so that those who came before come first.
-        self.open_all(shared);
-        self.accept_all(shared);
-        self.open_all(shared);
+        self.open_all();
+        self.accept_all();
+        self.open_all();
     }
 
-    fn poll_at<S: Service>(&self, shared: &Arc<Shared<S>>) -> PollAt {
-        let dials = shared.poll_dials();
+    fn poll_at(&self) -> PollAt {
+        let dials = self.shared.poll_dials();
         let attempts = self.attempts.values().map(|attempt| attempt.until).min();
-        let pending = shared.lock().pending.poll_at();
+        let pending = self.shared.lock().pending.poll_at(self.shared.now());
         let own = [attempts, pending, self.retry].into_iter().flatten().min();
         dials.min(own.map_or(PollAt::Idle, PollAt::At))
     }
 
-    fn on_ready<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
+    fn on_ready(&mut self, ticket: u64) {
         if let Some(stream) = self.accepted.get(&ticket) {
             match stream.peek(&mut [0]) {
-                Ok(n) if n > 0 => shared.lock().pending.on_first_byte(ticket, shared.now()),
+                Ok(n) if n > 0 => {
+                    let now = self.shared.now();
+                    self.shared.lock().pending.on_first_byte(ticket, now);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // It went without a word.
                 Ok(_) | Err(_) => {
                     self.accepted.remove(&ticket);
-                    shared.lock().pending.leave(ticket);
+                    self.shared.lock().pending.leave(ticket);
                 }
             }
         } else if self.attempts.contains_key(&ticket) {
-            self.on_progress(ticket, shared);
+            self.on_progress(ticket);
         }
     }
 
@@ -182,17 +196,17 @@ impl Connector {
     // ---- Inbound ----
 
     /// Accepts what waits, as far as there is room.
-    fn accept_all<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
-        let now = shared.now();
+    fn accept_all(&mut self) {
+        let now = self.shared.now();
         if self.retry.is_some_and(|at| at > now) {
             return;
         }
         self.retry = None;
         while let Some(listener) = self.listener.as_ref().filter(|_| self.readable)
-            && shared.has_room(now)
+            && self.shared.has_room(now)
         {
             match listener.accept() {
-                Ok((stream, remote)) => self.arrive(stream, remote, shared),
+                Ok((stream, remote)) => self.arrive(stream, remote),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.readable = false,
                     // Of a connection that is gone before it was accepted: the next one may be fine.
@@ -209,13 +223,8 @@ impl Connector {
         }
     }
 
-    fn arrive<S: Service>(
-        &mut self,
-        mut stream: TcpStream,
-        remote: SocketAddr,
-        shared: &Arc<Shared<S>>,
-    ) {
-        let Some((ticket, evicted)) = shared.arrive(remote) else {
+    fn arrive(&mut self, mut stream: TcpStream, remote: SocketAddr) {
+        let Some((ticket, evicted)) = self.shared.arrive(remote) else {
             return;
         };
         if let Some(evicted) = evicted {
@@ -226,39 +235,42 @@ impl Connector {
         match registry.register(&mut stream, Self::token(ticket), Interest::READABLE) {
             Ok(()) => {
                 self.accepted.insert(ticket, stream);
-                self.on_ready(ticket, shared);
+                self.on_ready(ticket);
             }
             Err(error) => {
                 log::error!("the connection from {remote} is lost: {error}");
-                shared.lock().pending.leave(ticket);
+                self.shared.lock().pending.leave(ticket);
             }
         }
     }
 
     /// Opens those that wait, as far as there are places.
-    fn open_all<S: Service>(&mut self, shared: &Arc<Shared<S>>) {
+    fn open_all(&mut self) {
         loop {
-            let next = shared.lock().pending.next(shared.now());
+            let next = self.shared.lock().pending.next(self.shared.now());
             let Some(next) = next else { return };
+            if let Some(evicted) = next.evicted {
+                self.shared.give_way(evicted);
+            }
             let Some(mut stream) = self.accepted.remove(&next.ticket) else {
-                shared.lock().pending.leave(next.ticket);
+                self.shared.lock().pending.leave(next.ticket);
                 continue;
             };
             let opened = self.poll.registry().deregister(&mut stream);
-            let opened =
-                opened.and_then(|()| shared.open_inbound(next.ticket, next.evicted, stream.into()));
+            let opened = opened.and_then(|()| self.shared.open_inbound(next.ticket, stream.into()));
             if let Err(error) = opened {
                 log::error!("a connection could not be opened: {error}");
+                self.shared.lock().pending.leave(next.ticket);
             }
         }
     }
 
     // ---- Dials ----
 
-    fn dial<S: Service>(&mut self, ticket: u64, enode: Enode, shared: &Arc<Shared<S>>) {
+    fn dial(&mut self, ticket: u64, enode: Enode) {
         log::debug!("dialling {enode}");
-        let limit = to_core_duration(shared.dial_timeout.min(LONGEST_DIAL));
-        let deadline = shared.now().saturating_add(limit);
+        let limit = to_core_duration(self.shared.dial_timeout.min(LONGEST_DIAL));
+        let deadline = self.shared.now().saturating_add(limit);
         let attempt = Attempt {
             id: enode.id,
             socket: None,
@@ -270,52 +282,50 @@ impl Connector {
         self.attempts.insert(ticket, attempt);
         if matches!(enode.host, Host::Ip(_)) {
             let found = enode.to_socket_addrs().map(Iterator::collect);
-            return self.on_found(ticket, found, shared);
+            return self.on_found(ticket, found);
         }
         // Nothing interrupts the system's look-up, so it has a thread of its own, which nobody waits for.
-        let of_thread = Arc::clone(shared);
+        let of_thread = Arc::downgrade(&self.shared);
         let started = thread::Builder::new()
             .name("devp2p-lookup".to_owned())
             .spawn(move || {
                 let found = enode.to_socket_addrs().map(Iterator::collect);
-                of_thread.command(Command::Found(ticket, found));
+                if let Some(shared) = of_thread.upgrade() {
+                    shared.command(Command::Found(ticket, found));
+                }
             });
         if let Err(error) = started {
-            self.fail(ticket, DialError::System(Arc::new(error)), shared);
+            self.fail(ticket, DialError::System(Arc::new(error)));
         }
     }
 
-    fn on_found<S: Service>(
-        &mut self,
-        ticket: u64,
-        found: io::Result<Vec<SocketAddr>>,
-        shared: &Arc<Shared<S>>,
-    ) {
+    fn on_found(&mut self, ticket: u64, found: io::Result<Vec<SocketAddr>>) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else {
             return;
         };
         match found {
             Ok(addresses) if !addresses.is_empty() => {
                 attempt.addresses = addresses.into();
-                self.next_address(ticket, shared);
+                self.next_address(ticket);
             }
             found => {
                 let error = found.err().unwrap_or(io::ErrorKind::NotFound.into());
-                self.fail(ticket, DialError::Lookup(Arc::new(error)), shared);
+                self.fail(ticket, DialError::Lookup(Arc::new(error)));
             }
         }
     }
 
-    fn fail<S: Service>(&mut self, ticket: u64, error: DialError, shared: &Arc<Shared<S>>) {
+    fn fail(&mut self, ticket: u64, error: DialError) {
         if let Some(attempt) = self.attempts.remove(&ticket) {
-            let mut state = shared.lock();
-            shared.dial_ended(&mut state, ticket, &attempt.id, error);
+            let mut state = self.shared.lock();
+            self.shared
+                .dial_ended(&mut state, ticket, &attempt.id, error);
         }
     }
 
     /// Begins to connect to the next address that can be tried, if there is one.
-    fn next_address<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
-        let now = shared.now();
+    fn next_address(&mut self, ticket: u64) {
+        let now = self.shared.now();
         while let Some(attempt) = self.attempts.get_mut(&ticket) {
             attempt.socket = None;
             let share = attempt.addresses.len() as u64;
@@ -325,8 +335,8 @@ impl Connector {
                 .filter(|_| now < attempt.deadline)
             else {
                 let error = attempt.failed.take();
-                let error = error.unwrap_or(DialError::TimedOut(shared.dial_timeout));
-                return self.fail(ticket, error, shared);
+                let error = error.unwrap_or(DialError::TimedOut(self.shared.dial_timeout));
+                return self.fail(ticket, error);
             };
             // Each address has its share of the time that is left, so that a dead one leaves some to the others.
             let left = attempt.deadline.saturating_since(now).as_micros() / share;
@@ -348,7 +358,7 @@ impl Connector {
     }
 
     /// The poller says that something happened to the socket.
-    fn on_progress<S: Service>(&mut self, ticket: u64, shared: &Arc<Shared<S>>) {
+    fn on_progress(&mut self, ticket: u64) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else {
             return;
         };
@@ -357,14 +367,14 @@ impl Connector {
         };
         if let Some(error) = socket.take_error().unwrap_or_else(Some) {
             attempt.failed = Some(connect_error(*address, error));
-            return self.next_address(ticket, shared);
+            return self.next_address(ticket);
         }
         // As mio advises: writable alone does not say that the connection is made.
         if socket.peer_addr().is_err() {
             return;
         }
         if let Err(error) = self.poll.registry().deregister(socket) {
-            return self.fail(ticket, DialError::System(Arc::new(error)), shared);
+            return self.fail(ticket, DialError::System(Arc::new(error)));
         }
         if let Some(Attempt {
             id,
@@ -372,8 +382,9 @@ impl Connector {
             ..
         }) = self.attempts.remove(&ticket)
         {
-            let mut state = shared.lock();
-            shared.open_dialled(&mut state, ticket, id, socket.into());
+            let mut state = self.shared.lock();
+            self.shared
+                .open_dialled(&mut state, ticket, id, socket.into());
         }
     }
 }

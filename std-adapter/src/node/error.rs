@@ -20,7 +20,7 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
-    /// The system has no thread to give.
+    /// The system has no thread or poller to give.
     Thread(io::Error),
 }
 
@@ -39,7 +39,10 @@ impl fmt::Display for StartError {
                     _ => "",
                 })
             }
-            Self::Thread(error) => write!(f, "no thread for the listener: {error}"),
+            Self::Thread(error) => write!(
+                f,
+                "the system gave no thread or poller for the node: {error}"
+            ),
         }
     }
 }

@@ -221,8 +221,9 @@ impl Pending {
         Some(ticket)
     }
 
-    /// When [`take_late`](Self::take_late), [`next`](Self::next) or [`has_room`](Self::has_room) may say otherwise by time alone.
-    pub(super) fn poll_at(&self) -> Option<Instant> {
+    /// When [`take_late`](Self::take_late), [`next`](Self::next) or [`has_room`](Self::has_room) may say otherwise by time alone
+    /// than they do at `now`.
+    pub(super) fn poll_at(&self, now: Instant) -> Option<Instant> {
         let oldest = |stage, known: bool, limit| {
             let mut entries = (self.stage(stage).iter()).filter_map(|t| self.entries.get(t));
             let entry = entries.find(|entry| known || !entry.known)?;
@@ -233,9 +234,9 @@ impl Pending {
             true => None,
             false => oldest(Stage::Opening, false, GRACE),
         };
-        let makes_room = match self.lobby_is_full() {
-            true => oldest(Stage::Silent, false, GRACE),
-            false => None,
+        let makes_room = match self.has_room(now) {
+            false => oldest(Stage::Silent, false, GRACE),
+            true => None,
         };
         [late, gives_way, makes_room].into_iter().flatten().min()
     }
@@ -271,8 +272,9 @@ mod tests {
         let mut pending = silent(2, 8);
         assert_eq!(pending.next(at(1)), None);
         assert!(!pending.has_room(at(499)));
-        assert_eq!(pending.poll_at(), Some(at(500)));
+        assert_eq!(pending.poll_at(at(499)), Some(at(500)));
         assert!(pending.has_room(at(500)));
+        assert_eq!(pending.poll_at(at(500)), Some(at(2000)));
         assert_eq!(pending.arrive(9, local(), false, at(500)), Ok(Some(1)));
         assert_eq!(pending.arrive(10, local(), false, at(500)), Ok(Some(2)));
         pending.on_first_byte(10, at(501));
@@ -282,12 +284,12 @@ mod tests {
     #[test]
     fn one_that_stays_silent_is_late_after_two_seconds() {
         let mut pending = silent(2, 1);
-        assert_eq!(pending.poll_at(), Some(at(2000)));
+        assert_eq!(pending.poll_at(at(0)), Some(at(2000)));
         assert_eq!(pending.take_late(at(1999)), None);
         assert_eq!(pending.take_late(at(2000)), Some(1));
         assert!(pending.is_empty());
         assert_eq!(
-            (pending.take_late(at(9999)), pending.poll_at()),
+            (pending.take_late(at(9999)), pending.poll_at(at(9999))),
             (None, None)
         );
     }
@@ -302,7 +304,7 @@ mod tests {
         assert_eq!(pending.next(at(10)), opens(2, None));
         assert_eq!(pending.next(at(10)), None);
         pending.on_claim(1, at(20));
-        assert_eq!(pending.poll_at(), Some(at(510)));
+        assert_eq!(pending.poll_at(at(20)), Some(at(510)));
         assert_eq!(pending.next(at(509)), None);
         assert_eq!(pending.next(at(510)), opens(3, Some(2)));
         // The other one has claimed an identity: it keeps its place, until it becomes a session or ends.
