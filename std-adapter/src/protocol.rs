@@ -22,8 +22,16 @@ pub(crate) type Run = dyn Fn(&mut Subprotocol) -> Result<(), Failure> + Send + S
 type NodeInfo = dyn Fn() -> Value + Send + Sync;
 type PeerInfo = dyn Fn(&NodeId) -> Option<Value> + Send + Sync;
 
-/// A protocol that a host offers, and what serves it: [`Threads`], each with its run closure, or the handlers of
-/// [`Loops`](crate::event_loop::Loops). A host has protocols of one kind, and a node serves hosts of one kind.
+/// A protocol that a host offers, and what serves it: [`Threads`], each with its run closure, or the handlers of [`Loops`]. A
+/// host has protocols of one kind, and a node serves hosts of one kind:
+///
+/// ```compile_fail,E0308
+/// # use devp2p_std::{host::Host, node::Node, protocol::Protocol};
+/// # let key = devp2p_core::rlpx::NodeKey::new(&[1; 32])?;
+/// let host = Host::builder(key).protocol(Protocol::for_handlers("echo", 1, 2)?).build()?;
+/// let node = Node::builder(host).start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Protocol<S: Service = Threads> {
     pub(crate) core: capability::Protocol,
     pub(crate) run: S::Run,
