@@ -11,12 +11,13 @@
 //! * The event loop: code as callbacks, which must not block. A few KiB for each session that is idle, and a fixed number of
 //!   threads: for thousands of peers, for gateways, crawlers and simulations.
 //!
-//! Both speak the same wire, with the same deadlines, limits and close reasons.
+//! Both speak the same wire, with the same deadlines, limits and close reasons, and both are one [`Node`](crate::node::Node).
 //!
 //! # What is bounded
-//! What waits for the wire, by [`Builder::output_limit`](crate::node::Builder::output_limit); what handles have queued, by as much again; what waits for a
-//! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket, but for at most
-//! 64 KiB that were read already. Buffers are the loop's, and lent to the session that needs them: an idle session has none.
+//! What waits for the wire, by [`Builder::output_limit`](crate::node::Builder::output_limit); what handles have queued, by as
+//! much again; what waits for a handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from
+//! the socket, but for at most 64 KiB that were read already. Buffers are the loop's, and lent to the session that needs them:
+//! an idle session has none.
 //!
 //! ```
 //! use devp2p_core::disconnect::DisconnectReason;

@@ -222,7 +222,7 @@ impl Worker {
             Slot::Open(mut entry) => {
                 entry.queued = false;
                 let turn = entry.turn(&mut self.tools, &self.shared);
-                if !entry.opens() {
+                if !self.opening.is_empty() && !entry.opens() {
                     self.opening.remove(&entry.number);
                 }
                 if turn == Turn::Over {

@@ -80,8 +80,6 @@ pub enum DialError {
     TimedOut(Duration),
     /// The session ended before it was active; the reason says who ended it and why.
     Closed(CloseReason),
-    /// A session that the remote dialled at the same time was preferred, and ended at once.
-    GaveWay,
     /// The system has no thread, descriptor or the like to give.
     System(Arc<io::Error>),
 }
@@ -141,9 +139,6 @@ impl fmt::Display for DialError {
                 write!(f, "{reason}")?;
                 f.write_str(advice(*reason))
             }
-            Self::GaveWay => f.write_str(
-                "the remote dialled this node at the same time, and that session ended at once: dial again",
-            ),
             Self::System(error) => write!(f, "the system gave no thread or socket: {error}"),
         }
     }
