@@ -147,7 +147,7 @@ impl<S: Service> Node<S> {
     }
 
     /// Begins a session over a connection that the remote made. Unlike those that the node's listener accepts, it opens at once,
-    /// wherever it comes from and however many there are.
+    /// wherever it comes from and however many there are; it gives way to others as they do.
     ///
     /// # Errors
     /// If the socket refuses a setting, or the system has no thread to give.

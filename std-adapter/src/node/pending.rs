@@ -33,7 +33,7 @@ enum Stage {
 struct Entry {
     /// Of its address, unless that is of a local net.
     range: Option<Range>,
-    /// Its address is that of a static or trusted peer.
+    /// Its address is that of a static or trusted peer: it does not give way.
     known: bool,
     /// When its stage began.
     since: Instant,
@@ -57,6 +57,8 @@ pub(super) struct Pending {
     /// The tickets of each stage.
     stages: [BTreeSet<u64>; 4],
     ranges: HashMap<Range, usize>,
+    /// Of known addresses.
+    known: usize,
 }
 
 impl Pending {
@@ -66,6 +68,7 @@ impl Pending {
             entries: HashMap::new(),
             stages: Default::default(),
             ranges: HashMap::new(),
+            known: 0,
         }
     }
 
@@ -99,7 +102,8 @@ impl Pending {
         !self.lobby_is_full() || self.oldest(Stage::Silent, now, None).is_some()
     }
 
-    /// A connection was accepted: which one gives way to it, if any.
+    /// A connection was accepted: which one gives way to it, if any. Where more come from known addresses than places are kept
+    /// free for, they are as any others.
     ///
     /// # Errors
     /// There is no place for one more of its range.
@@ -110,6 +114,7 @@ impl Pending {
         known: bool,
         now: Instant,
     ) -> Result<Option<u64>, ()> {
+        let known = known && self.known < self.limit.div_ceil(RESERVE);
         let range = (!is_local_net(address)).then(|| Range::of(address));
         let of_range = range.and_then(|range| self.ranges.get(&range));
         let mut evicted = None;
@@ -127,7 +132,7 @@ impl Pending {
 
     /// A connection opens at once, wherever it came from.
     pub(super) fn open(&mut self, ticket: u64, now: Instant) {
-        self.insert(ticket, None, true, Stage::Opening, now);
+        self.insert(ticket, None, false, Stage::Opening, now);
     }
 
     fn insert(
@@ -141,6 +146,7 @@ impl Pending {
         if let Some(range) = range {
             *self.ranges.entry(range).or_default() += 1;
         }
+        self.known += usize::from(known);
         let entry = Entry {
             range,
             known,
@@ -199,6 +205,7 @@ impl Pending {
         };
         let was_full = self.lobby_is_full() || !self.stage(Stage::Waiting).is_empty();
         self.stages[entry.stage as usize].remove(&ticket);
+        self.known -= usize::from(entry.known);
         if let Some(range) = entry.range
             && let Some(count) = self.ranges.get_mut(&range)
         {
@@ -350,6 +357,8 @@ mod tests {
             assert_eq!(pending.arrive(3, third, false, at(1)), Err(()));
             assert_eq!(pending.arrive(3, other, false, at(1)), Ok(None));
             assert_eq!(pending.arrive(4, third, true, at(1)), Ok(None));
+            // One place is kept for known addresses, so another one is as any other.
+            assert_eq!(pending.arrive(5, third, true, at(1)), Err(()));
             // What is silent gives way within its range; what is claimed counts until it ends.
             pending.on_claim(1, at(2));
             assert_eq!(pending.arrive(5, third, false, at(500)), Ok(Some(2)));

@@ -477,6 +477,7 @@ fn shutting_down_tells_every_remote_and_every_dial() {
     let threads = ThreadNode::builder(host(2, vec![threads.expect("a valid name")]));
     let threads = threads.start().expect("a node");
     let peer = threads.dial(&server.enode()).expect("a session");
+    assert_eq!(server.next(), Seen::Active);
     let shutdown = server.node.shutdown();
     assert_eq!(shutdown.unfinished, 0);
     let quit = CloseReason::Local(R::CLIENT_QUITTING);
