@@ -50,7 +50,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// * Self, if it is this node.
 ///
 /// What a remote only claims ends its own connection at most: no other connection, dial or table changes by it. A session that
-/// is ending counts no more: its last callbacks, or run closures, may still run when its successor begins.
+/// is ending counts no more: its last callbacks, or run closures, may still run when its successor begins, and the event of its
+/// end may be told after that of its successor's beginning.
 pub struct Node<S: Service = Threads> {
     shared: Arc<Shared<S>>,
     external_ip: Option<IpAddr>,

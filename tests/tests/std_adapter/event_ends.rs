@@ -180,9 +180,11 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
         Ok(handle) => assert_eq!(handle.closed(), told(R::USELESS_PEER)),
         Err(error) => assert_eq!(error.remote_reason(), Some(R::USELESS_PEER)),
     }
+    let events = server.host().subscribe_sessions(10);
     let wanted = node(&host_of(3), Script::default());
     let handle = wanted.dial(&enode);
     assert_eq!(handle.close_reason(), None);
+    (events.receiver().recv_timeout(HANG)).expect("the session is active there too");
     assert_eq!(server.peer_count(), 1);
 }
 

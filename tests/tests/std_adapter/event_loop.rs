@@ -139,6 +139,7 @@ fn two_hundred_sessions_talk_at_once() {
             node_with(&host, Script::default(), |b| b.loops(1))
         })
         .collect();
+    let events = server.node.host().subscribe_sessions(1000);
     let dials: Vec<_> = clients
         .iter()
         .map(|client| client.node.begin_dial(&server.enode()).expect("a dial"))
@@ -151,6 +152,9 @@ fn two_hundred_sessions_talk_at_once() {
                 .expect("a session")
         })
         .collect();
+    for _ in 0..SESSIONS {
+        (events.receiver().recv_timeout(HANG)).expect("the session is active there too");
+    }
     assert_eq!(server.node.peer_count(), usize::from(SESSIONS));
     for n in 0..MESSAGES {
         for handle in &handles {
