@@ -1,6 +1,10 @@
 //! One session over bytes, without a socket, a clock or a handler: the core's session machine over memory that grows and is
 //! given back, so that an idle session is small.
 
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(unreachable_pub, reason = "seen by tests")
+)]
 pub(crate) mod output;
 
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use crate::host::{Host, MAX_PROTOCOLS};
 use crate::inbox::{Filling, Inbox, Observer, Slot};
 use crate::keccak::{Handshake, Keccak256};
 use crate::memory::Account;
+use crate::node::Service;
 use crate::offer::Offer;
 use crate::peer::HelloText;
 use output::{Lent, Limited, Output};
@@ -118,7 +123,12 @@ struct Parts<'a, O> {
 
 impl Connection {
     /// The side that dialled `remote`, or that was dialled.
-    pub(crate) fn new(host: &Host, remote: Option<NodeId>, entropy: Entropy, now: Instant) -> Self {
+    pub(crate) fn new(
+        host: &Host<impl Service>,
+        remote: Option<NodeId>,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Self {
         let handshake = match remote {
             Some(remote) => Handshake::initiator_with(remote, entropy),
             None => Handshake::recipient_with(entropy),
@@ -145,20 +155,20 @@ impl Connection {
     }
 
     /// The remote's Hello, if it came while ours is held.
-    pub(crate) fn held_hello(&mut self, tools: &mut Tools) -> Option<Vec<u8>> {
+    pub(crate) fn held_hello(&mut self, tools: &mut Tools<impl Service>) -> Option<Vec<u8>> {
         let mut parts = self.lend(tools, 0, Untold);
         let payload = parts.machine.kept_hello(&mut parts.buffers)?;
         Some(payload.to_vec())
     }
 
     /// It is decided what to offer: what `tools` says.
-    pub(crate) fn offer(&mut self, now: Instant, tools: &mut Tools) {
+    pub(crate) fn offer(&mut self, now: Instant, tools: &mut Tools<impl Service>) {
         self.holds_hello = false;
         self.machine.defer_hello(false);
         self.judge_hello(now, tools);
     }
 
-    fn judge_hello(&mut self, now: Instant, tools: &mut Tools) {
+    fn judge_hello(&mut self, now: Instant, tools: &mut Tools<impl Service>) {
         let Parts {
             machine,
             mut buffers,
@@ -174,14 +184,19 @@ impl Connection {
         }
     }
 
+    /// Whether a frame has proved the identity that the handshake claims.
+    pub(crate) fn is_authentic(&self) -> bool {
+        self.machine.is_authentic()
+    }
+
     /// Whether the transport takes no more bytes.
     pub(crate) fn is_cut(&self) -> bool {
         self.machine.is_cut()
     }
 
-    fn lend<'a, O: Observer>(
+    fn lend<'a, S: Service, O: Observer>(
         &'a mut self,
-        tools: &'a mut Tools,
+        tools: &'a mut Tools<S>,
         arrived: usize,
         observer: O,
     ) -> Parts<'a, O> {
@@ -233,7 +248,7 @@ impl Connection {
     // ---- What comes in ----
 
     /// Whether bytes would be consumed now. Goes on with a message that waited, if there is room for it.
-    pub(crate) fn wants_input(&mut self, tools: &mut Tools) -> bool {
+    pub(crate) fn wants_input(&mut self, tools: &mut Tools<impl Service>) -> bool {
         if self.peer().is_closing() {
             return true;
         }
@@ -282,7 +297,7 @@ impl Connection {
         &mut self,
         now: Instant,
         bytes: &mut [u8],
-        tools: &mut Tools,
+        tools: &mut Tools<impl Service>,
         observer: impl Observer,
     ) -> usize {
         if !self.takes_input() && !self.peer().is_closing() {
@@ -341,7 +356,7 @@ impl Connection {
     // ---- Progress ----
 
     /// Does what is due. Work is bounded by one step of the handshake, which is at most one point multiplication.
-    pub(crate) fn poll(&mut self, now: Instant, tools: &mut Tools) -> Option<Event> {
+    pub(crate) fn poll(&mut self, now: Instant, tools: &mut Tools<impl Service>) -> Option<Event> {
         if self.peer().is_starved(now)
             && self.account().is_some_and(|account| !account.must_go(now))
         {
@@ -369,7 +384,7 @@ impl Connection {
     }
 
     /// When [`poll`](Self::poll) has something to do, if nothing else happens first.
-    pub(crate) fn poll_at(&self, tools: &Tools) -> PollAt {
+    pub(crate) fn poll_at(&self, tools: &Tools<impl Service>) -> PollAt {
         let output = Limited {
             output: &self.output,
             limit: tools.output_limit,
@@ -395,7 +410,7 @@ impl Connection {
     pub(crate) fn try_write(
         &mut self,
         now: Instant,
-        tools: &mut Tools,
+        tools: &mut Tools<impl Service>,
         subprotocol: usize,
         code: LocalCode,
         payload: &[&[u8]],
@@ -427,7 +442,7 @@ impl Connection {
     pub(crate) fn write(
         &mut self,
         now: Instant,
-        tools: &mut Tools,
+        tools: &mut Tools<impl Service>,
         write: &mut PendingWrite,
         message: Encoded<'_>,
         budget: usize,
@@ -449,7 +464,7 @@ impl Connection {
     pub(crate) fn try_write_encoded(
         &mut self,
         now: Instant,
-        tools: &mut Tools,
+        tools: &mut Tools<impl Service>,
         subprotocol: usize,
         code: LocalCode,
         message: Encoded<'_>,
@@ -471,7 +486,7 @@ impl Connection {
     }
 
     /// Passes a free token to the subprotocol that waits for it. Whose threads are to be woken is for the driver to know.
-    pub(crate) fn pass_token(&mut self, tools: &Tools) {
+    pub(crate) fn pass_token(&mut self, tools: &Tools<impl Service>) {
         let output = Limited {
             output: &self.output,
             limit: tools.output_limit,
@@ -498,7 +513,7 @@ impl Encoded<'_> {
 }
 
 /// What this side says of itself.
-fn local<'a>(host: &'a Host, offer: &'a Option<Arc<Offer>>) -> Local<'a> {
+fn local<'a, S: Service>(host: &'a Host<S>, offer: &'a Option<Arc<Offer>>) -> Local<'a> {
     match offer {
         None => host.local(),
         Some(offer) => Local {

@@ -11,10 +11,10 @@
 //! * The event loop: code as callbacks, which must not block. A few KiB for each session that is idle, and a fixed number of
 //!   threads: for thousands of peers, for gateways, crawlers and simulations.
 //!
-//! Both speak the same wire, with the same deadlines, limits and close reasons.
+//! Both speak the same wire, with the same deadlines, limits and close reasons, and both are one [`Node`](crate::node::Node).
 //!
 //! # What is bounded
-//! What waits for the wire, by [`Builder::output_limit`]; what handles have queued, by as much again; what waits for a
+//! What waits for the wire, by [`Builder::output_limit`](crate::node::Builder::output_limit); what handles have queued, by as much again; what waits for a
 //! handler that paused a subprotocol, by the protocol's inbox, and beyond it no bytes are taken from the socket, but for at most
 //! 64 KiB that were read already; and what arrives and waits in all sessions together, by
 //! [`memory_limit`](crate::host::Builder::memory_limit). Buffers are the loop's, and lent to the session that needs them: an idle session has none.
@@ -37,8 +37,8 @@
 //! }
 //!
 //! # let key = NodeKey::new(&[1; 32])?;
-//! let host = Host::builder(key).protocol(Protocol::for_event_loop("echo", 1, 2)?).build()?;
-//! let node = EventNode::builder(host, |_remote| Ok::<_, DisconnectReason>(Echo))
+//! let host = Host::builder(key).protocol(Protocol::for_handlers("echo", 1, 2)?).build()?;
+//! let node = EventNode::with_handlers(host, |_remote| Ok::<_, DisconnectReason>(Echo))
 //!     .listen("127.0.0.1:0")
 //!     .loops(2)
 //!     .max_peers(10_000)
@@ -47,25 +47,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod admission;
-mod builder;
-mod connecting;
 mod deadlines;
-mod dialling;
 mod entry;
 mod handle;
 mod handler;
 pub(crate) mod lane;
 mod lateness;
-mod node;
+mod loops;
 mod open;
 mod slots;
 pub(crate) mod tools;
 mod worker;
 
-pub use builder::Builder;
-pub use dialling::Dialling;
 pub use handle::Handle;
 pub use handler::{Handler, Message, Oversize, Session};
 pub use lateness::Punctuality;
-pub use node::{Ended, EventNode, Shutdown};
+pub use loops::{EventNode, Loops};
+
+/// A host whose sessions the loops serve.
+type Host = crate::host::Host<Loops>;
+/// What the sessions of one loop share.
+type Tools = tools::Tools<Loops>;

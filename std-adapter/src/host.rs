@@ -14,6 +14,7 @@ use devp2p_core::rlpx::NodeKey;
 use crate::counters::{Counters, Traffic};
 use crate::events::{Events, PeerEvent, Subscription};
 use crate::memory::MemoryCap;
+use crate::node::{Service, Threads};
 use crate::protocol::Protocol;
 use crate::time::Clock;
 use crate::timer::Timekeeper;
@@ -27,14 +28,15 @@ pub const DEFAULT_MEMORY_LIMIT: usize = 256 * 1024 * 1024;
 /// How long a thread that waits for a reply polls by default.
 pub const DEFAULT_BUSY_POLL: Duration = Duration::from_micros(50);
 
-/// What all sessions of a program share. Cheap to clone by its `Arc`.
+/// What all sessions of a program share, which [`Threads`] serve, or [`Loops`](crate::event_loop::Loops): its protocols say
+/// which. Cheap to clone by its `Arc`.
 #[derive(Debug)]
-pub struct Host {
+pub struct Host<S: Service = Threads> {
     pub(crate) key: NodeKey,
     client_name: String,
     version: u8,
     listen_port: AtomicU16,
-    pub(crate) protocols: Vec<Protocol>,
+    pub(crate) protocols: Vec<Protocol<S>>,
     /// The same protocols as the core has them.
     registered: Vec<capability::Protocol>,
     pub(crate) config: Config,
@@ -91,18 +93,18 @@ impl std::error::Error for HostError {
 
 /// Collects what a [`Host`] is made of.
 #[derive(Debug)]
-pub struct Builder {
+pub struct Builder<S: Service = Threads> {
     key: NodeKey,
     client_name: String,
     version: u8,
     listen_port: u16,
-    protocols: Vec<Protocol>,
+    protocols: Vec<Protocol<S>>,
     config: Config,
     memory_limit: usize,
     busy_poll: Duration,
 }
 
-impl Builder {
+impl<S: Service> Builder<S> {
     /// What Hello calls this client. Default: the crate's name and version.
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
@@ -126,7 +128,7 @@ impl Builder {
 
     /// Registers a protocol.
     #[must_use]
-    pub fn protocol(mut self, protocol: Protocol) -> Self {
+    pub fn protocol(mut self, protocol: Protocol<S>) -> Self {
         self.protocols.push(protocol);
         self
     }
@@ -179,7 +181,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`HostError`] if the protocols cannot be registered together, or there is no thread.
-    pub fn build(self) -> Result<Arc<Host>, HostError> {
+    pub fn build(self) -> Result<Arc<Host<S>>, HostError> {
         let registered: Vec<_> = self
             .protocols
             .iter()
@@ -228,9 +230,10 @@ pub(crate) fn check(local: &Local<'_>) -> Result<(), HostError> {
     Ok(())
 }
 
-impl Host {
-    /// Begins a host with this identity.
-    pub fn builder(key: NodeKey) -> Builder {
+impl<S: Service> Host<S> {
+    /// Begins a host with this identity. Which service its sessions have follows from the protocols that it registers, or from
+    /// the node that it is given to.
+    pub fn builder(key: NodeKey) -> Builder<S> {
         Builder {
             key,
             client_name: concat!("devp2p-rs/v", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -254,7 +257,7 @@ impl Host {
     }
 
     /// The registered protocols.
-    pub fn protocols(&self) -> &[Protocol] {
+    pub fn protocols(&self) -> &[Protocol<S>] {
         &self.protocols
     }
 

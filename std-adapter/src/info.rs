@@ -5,9 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use devp2p_core::hello::NodeId;
+use devp2p_core::rlpx::keccak256;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+
+use crate::enode::Enode;
+use crate::node::Service;
+use crate::protocol::Protocol;
 
 /// The Keccak-256 of a node's 64-byte identity; what go-ethereum prints as `id`, in hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +80,36 @@ pub struct PeerInfo {
     pub protocols: BTreeMap<String, ProtocolInfo>,
 }
 
+/// Stands for the address of a remote whose transport has none.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl PeerInfo {
+    /// Of a peer with this client name, these capabilities and these protocols.
+    pub(crate) fn new<'a, S: Service>(
+        id: NodeId,
+        (name, caps): (&str, &[String]),
+        remote: Option<SocketAddr>,
+        network: NetworkInfo,
+        protocols: impl Iterator<Item = &'a Protocol<S>>,
+    ) -> Self {
+        let told = |protocol: &Protocol<S>| match &protocol.peer_info {
+            None => ProtocolInfo::Unknown,
+            Some(info) => info(&id).map_or(ProtocolInfo::Handshake, ProtocolInfo::Known),
+        };
+        Self {
+            enr: None,
+            enode: Enode::new(id, remote.unwrap_or(NOWHERE)).to_string(),
+            id: IdHash(keccak256(&[&id.0])),
+            name: name.to_owned(),
+            caps: caps.to_vec(),
+            network,
+            protocols: protocols
+                .map(|protocol| (protocol.capability().name.to_string(), told(protocol)))
+                .collect(),
+        }
+    }
+}
+
 /// How a peer is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,6 +125,25 @@ pub struct NetworkInfo {
     /// Whether the peer is dialled again whenever its session ends.
     #[serde(rename = "static")]
     pub is_static: bool,
+}
+
+impl NetworkInfo {
+    /// Of a connection with these ends, if the transport has addresses: the local and the remote one.
+    pub(crate) fn new(
+        (local, remote): (Option<SocketAddr>, Option<SocketAddr>),
+        inbound: bool,
+        trusted: bool,
+        is_static: bool,
+    ) -> Self {
+        let text = |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
+        Self {
+            local_address: text(local),
+            remote_address: text(remote),
+            inbound,
+            trusted,
+            is_static,
+        }
+    }
 }
 
 /// This node, as `admin_nodeInfo`.

@@ -10,8 +10,8 @@
 //! * `connection`, `compressor`, `blocking`, `busy_poll`: the middle of a session; core's machine over memory that grows, who
 //!   compresses, which thread reads, and how long that polls.
 //! * [`session`]: one session; [`handle`], [`peer`]: what its run closures and the rest of the program hold of it.
-//! * [`node`]: listens and dials, and holds all sessions of a host.
-//! * [`event_loop`]: the same for thousands of sessions from a few threads, with protocols as callbacks.
+//! * [`node`]: listens, dials and admits, and holds all sessions of a host, whatever serves them: threads, or
+//! * [`event_loop`]: a few threads for thousands of sessions, with protocols as callbacks.
 //! * [`events`], [`counters`]: what is told of sessions.
 //! * [`framed`]: sessions of whole messages over a link that is private already, without RLPx.
 

@@ -1,6 +1,6 @@
 //! One remote and the session with it, as anyone in the program may hold it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,11 +9,9 @@ use devp2p_core::capability::Capability;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::hello::{Hello, NodeId};
-use devp2p_core::rlpx::keccak256;
 
 use crate::counters::{Counters, Traffic};
-use crate::enode::Enode;
-use crate::info::{IdHash, NetworkInfo, PeerInfo, ProtocolInfo};
+use crate::info::{NetworkInfo, PeerInfo};
 use crate::session::SessionInner;
 use crate::time::to_std_duration;
 
@@ -40,9 +38,6 @@ pub(crate) struct Inner {
     pub(crate) trusted: AtomicBool,
     pub(crate) is_static: AtomicBool,
 }
-
-/// Stands for the address of a remote whose transport has none.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What the remote's Hello says, kept after its bytes are gone.
 pub(crate) struct HelloText {
@@ -182,35 +177,20 @@ impl PeerHandle {
     /// What go-ethereum's `admin_peers` tells of a peer.
     pub fn info(&self) -> PeerInfo {
         let inner = &self.inner;
-        let address =
-            |addr: Option<SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
         let protocols = inner.session.env.protocols().iter().enumerate();
-        let shared = protocols.filter(|(index, _)| self.offset(*index).is_some());
-        PeerInfo {
-            enr: None,
-            enode: Enode::new(inner.id, inner.remote.unwrap_or(NOWHERE)).to_string(),
-            id: IdHash(keccak256(&[&inner.id.0])),
-            name: inner.client_name.clone(),
-            caps: inner.capabilities.clone(),
-            network: NetworkInfo {
-                local_address: address(inner.local),
-                remote_address: address(inner.remote),
-                inbound: inner.inbound,
-                trusted: inner.trusted.load(Ordering::Relaxed),
-                is_static: inner.is_static.load(Ordering::Relaxed),
-            },
-            protocols: shared
-                .map(|(_, protocol)| {
-                    let info = match &protocol.peer_info {
-                        None => ProtocolInfo::Unknown,
-                        Some(info) => {
-                            info(&inner.id).map_or(ProtocolInfo::Handshake, ProtocolInfo::Known)
-                        }
-                    };
-                    (protocol.capability().name.to_string(), info)
-                })
-                .collect(),
-        }
+        let protocols = protocols.filter(|(index, _)| self.offset(*index).is_some());
+        PeerInfo::new(
+            inner.id,
+            (&inner.client_name, &inner.capabilities),
+            inner.remote,
+            NetworkInfo::new(
+                (inner.local, inner.remote),
+                inner.inbound,
+                inner.trusted.load(Ordering::Relaxed),
+                inner.is_static.load(Ordering::Relaxed),
+            ),
+            protocols.map(|(_, protocol)| protocol),
+        )
     }
 }
 

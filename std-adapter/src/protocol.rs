@@ -1,4 +1,4 @@
-//! Protocols as they are registered with a host: a capability, limits, and the closure that runs in each session.
+//! Protocols as they are registered with a host: a capability, limits, and what serves it in each session.
 
 use std::any::Any;
 use std::error::Error;
@@ -11,20 +11,30 @@ use devp2p_core::error::WriteError;
 use devp2p_core::hello::NodeId;
 use serde_json::Value;
 
+use crate::event_loop::Loops;
 use crate::handle::Subprotocol;
+use crate::node::{Service, Threads};
 
 /// Bytes of messages that may wait in an inbox by default.
 pub const DEFAULT_INBOX: usize = 1024 * 1024;
 
-type Run = dyn Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync;
+pub(crate) type Run = dyn Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync;
 type NodeInfo = dyn Fn() -> Value + Send + Sync;
 type PeerInfo = dyn Fn(&NodeId) -> Option<Value> + Send + Sync;
 
-/// A protocol that a host offers.
-#[derive(Clone)]
-pub struct Protocol {
+/// A protocol that a host offers, and what serves it: [`Threads`], each with its run closure, or the handlers of [`Loops`]. A
+/// host has protocols of one kind, and a node serves hosts of one kind:
+///
+/// ```compile_fail,E0308
+/// # use devp2p_std::{host::Host, node::Node, protocol::Protocol};
+/// # let key = devp2p_core::rlpx::NodeKey::new(&[1; 32])?;
+/// let host = Host::builder(key).protocol(Protocol::for_handlers("echo", 1, 2)?).build()?;
+/// let node = Node::builder(host).start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Protocol<S: Service = Threads> {
     pub(crate) core: capability::Protocol,
-    pub(crate) run: Arc<Run>,
+    pub(crate) run: S::Run,
     pub(crate) node_info: Option<Arc<NodeInfo>>,
     pub(crate) peer_info: Option<Arc<PeerInfo>>,
 }
@@ -41,26 +51,29 @@ impl Protocol {
         length: u32,
         run: impl Fn(&mut Subprotocol) -> Result<(), Failure> + Send + Sync + 'static,
     ) -> Result<Self, InvalidName> {
-        let core = capability::Protocol::new(name, version, length, DEFAULT_INBOX)?;
-        Ok(Self {
-            core,
-            run: Arc::new(run),
-            node_info: None,
-            peer_info: None,
-        })
+        Self::served(name, version, length, Arc::new(run))
     }
+}
 
+impl Protocol<Loops> {
     /// The protocol `name/version` with `length` message codes, for the handlers of an
-    /// [`event_loop`](crate::event_loop). It has no run closure: a session with threads that shares it ends at once, with 0x10.
+    /// [`EventNode`](crate::event_loop::EventNode).
     ///
     /// # Errors
     /// [`InvalidName`] if the name cannot be a capability's.
-    pub fn for_event_loop(name: &str, version: u32, length: u32) -> Result<Self, InvalidName> {
-        Self::new(name, version, length, |_| {
-            Err(Failure::new(
-                DisconnectReason::SUBPROTOCOL_ERROR,
-                "the protocol is registered for an event loop, which has no threads: use Protocol::new here",
-            ))
+    pub fn for_handlers(name: &str, version: u32, length: u32) -> Result<Self, InvalidName> {
+        Self::served(name, version, length, ())
+    }
+}
+
+impl<S: Service> Protocol<S> {
+    fn served(name: &str, version: u32, length: u32, run: S::Run) -> Result<Self, InvalidName> {
+        let core = capability::Protocol::new(name, version, length, DEFAULT_INBOX)?;
+        Ok(Self {
+            core,
+            run,
+            node_info: None,
+            peer_info: None,
         })
     }
 
@@ -109,7 +122,18 @@ impl Protocol {
     }
 }
 
-impl fmt::Debug for Protocol {
+impl<S: Service> Clone for Protocol<S> {
+    fn clone(&self) -> Self {
+        Self {
+            core: self.core,
+            run: self.run.clone(),
+            node_info: self.node_info.clone(),
+            peer_info: self.peer_info.clone(),
+        }
+    }
+}
+
+impl<S: Service> fmt::Debug for Protocol<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Protocol")
             .field("core", &self.core)

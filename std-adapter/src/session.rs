@@ -39,7 +39,8 @@ pub(crate) const OPENING_STACK: usize = 512 * 1024;
 /// Who wants to be admitted.
 #[derive(Debug, Clone)]
 pub struct Candidate {
-    /// The identity that its handshake proved.
+    /// The identity that it claims. Anyone can claim any: only a frame whose MAC holds proves it, so it is proved once
+    /// [`peer`](Self::peer) is there. Before, refuse this candidate by it, and change nothing else.
     pub id: NodeId,
     /// Whether it dialled us.
     pub inbound: bool,
@@ -56,7 +57,7 @@ pub struct Report {
     pub reason: CloseReason,
     /// Whether the remote asked for it.
     pub remote_requested: bool,
-    /// The remote's identity, if its handshake proved one.
+    /// The remote's identity, if a frame whose MAC holds proved it.
     pub id: Option<NodeId>,
     /// Whether the session was ever active.
     pub was_active: bool,
@@ -206,8 +207,8 @@ impl Session {
         self.run_with(|_| Ok(()))
     }
 
-    /// Runs the session to its end. `admit` is asked twice: after the handshake, when its reason is sent in place of Hello,
-    /// and after Hello, when it also gets the [`PeerHandle`].
+    /// Runs the session to its end. `admit` is asked twice: after the handshake, when the remote only claims to be somebody and
+    /// the reason is sent in place of Hello, and after Hello, which proves it, when it also gets the [`PeerHandle`].
     ///
     /// # Panics
     /// As `admit` does, once the session has ended and its threads are joined.
@@ -267,14 +268,18 @@ impl Session {
         let Some(id) = handshake(self, &mut half) else {
             return false;
         };
-        live.id = Some(id);
         let admitted = admit(&self.candidate(id, None));
         self.inner
             .change(|machine, now| machine.admit(now, admitted));
-        while self.inner.open(&mut half).is_none() {
-            let (held, active) = self
-                .inner
-                .change(|machine, _| (machine.held_hello(), machine.take_active()));
+        loop {
+            let closed = self.inner.open(&mut half);
+            let (held, active) = self.inner.change(|machine, _| {
+                live.id = machine.is_authentic().then_some(id);
+                (machine.held_hello(), machine.take_active())
+            });
+            if closed.is_some() {
+                return false;
+            }
             if let Some(hello) = held
                 && let Some(learn) = self.learn.take()
             {
@@ -294,7 +299,6 @@ impl Session {
                 }
             }
         }
-        false
     }
 
     /// The handshake: the identity that it claims, or `None` once the session is closed.
@@ -477,7 +481,7 @@ impl Drop for Session {
 /// What a running session has brought forth, to be wound up at its end.
 #[derive(Default)]
 struct Live {
-    /// The remote's identity, once its handshake proved it.
+    /// The remote's identity, once a frame proved it.
     id: Option<NodeId>,
     /// The remote, once it is admitted and active.
     peer: Option<PeerHandle>,

@@ -1,7 +1,6 @@
 //! Our listening end in its other form: an event loop, with the protocol as callbacks.
 
 use devp2p_core::disconnect::DisconnectReason;
-use devp2p_std::enode::Enode;
 use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
 use devp2p_std::host::Host;
 use devp2p_std::protocol::{Failure, Protocol};
@@ -15,20 +14,18 @@ use crate::jobs;
 pub(crate) fn run(lanes: usize) -> Answer {
     let mut host = Host::builder(fresh_key()?).client_name("devp2p-bench");
     for lane in 0..lanes {
-        let protocol = Protocol::for_event_loop(&lane_name(lane), 1, 8);
+        let protocol = Protocol::for_handlers(&lane_name(lane), 1, 8);
         host = host.protocol(protocol.map_err(text)?);
     }
     let host = host.build().map_err(text)?;
-    let node = EventNode::builder(host, move |_| {
+    let node = EventNode::with_handlers(host, move |_| {
         Ok::<_, DisconnectReason>(Serve(vec![[0; 2]; lanes]))
     })
     .listen("127.0.0.1:0")
     .max_peers(MAX_SESSIONS)
     .start()
     .map_err(text)?;
-    let address = node.local_addr().ok_or("it does not listen")?;
-    let enode = Enode::new(node.host().id(), address);
-    console::ready(json!({"enode": enode.to_string(), "pid": std::process::id()}));
+    console::ready(json!({"enode": node.enode().to_string(), "pid": std::process::id()}));
     console::run(|name, _| match name {
         "settle" => Ok(Value::Null),
         "sessions" => Ok(json!({"live": node.peer_count()})),

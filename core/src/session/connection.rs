@@ -37,6 +37,8 @@ pub struct Connection<Slot, const N: usize = 4, S: Sponge = Keccak256> {
     pub(super) is_active: bool,
     pub(super) was_active: bool,
     pub(super) was_closed: bool,
+    /// A frame's MAC has held: the remote is who its handshake claims.
+    pub(super) is_authentic: bool,
     /// The transport takes no more bytes.
     pub(super) is_cut: bool,
     /// Our Hello waits until the driver knows what to offer.
@@ -95,6 +97,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             is_active: false,
             was_active: false,
             was_closed: true,
+            is_authentic: false,
             is_cut: false,
             defers_hello: false,
             kept_hello: None,
@@ -123,6 +126,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         self.is_active = false;
         self.was_active = false;
         self.was_closed = false;
+        self.is_authentic = false;
         self.is_cut = false;
         self.kept_hello = None;
     }
@@ -212,6 +216,12 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
     /// Whether messages can be in the inboxes: Hello was accepted.
     pub fn is_active(&self) -> bool {
         self.is_active
+    }
+
+    /// Whether a frame whose MAC holds has proved the identity that the handshake claims. Anyone can claim any: the handshake's
+    /// signature is checked against the key that it yields.
+    pub fn is_authentic(&self) -> bool {
+        self.is_authentic
     }
 
     /// Whether the buffers of the opening ([`Buffers::handshake`](super::Buffers::handshake)) are still needed.

@@ -71,6 +71,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             let (n, goes_on) = if self.peer.state() == State::AwaitingHello {
                 let (_, gathered) = buffers.handshake();
                 let (n, first) = live.receive.handle_first(&live.keys, rest, gathered);
+                self.is_authentic |= matches!(first, First::Message(..) | First::Violation(_));
                 match first {
                     First::NeedInput => {}
                     First::Message(code, payload) if code == u64::from(WireCode::HELLO.0) => {

@@ -17,19 +17,19 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::time::{Instant, PollAt};
 use mio::net::TcpStream;
 
+use super::Tools;
 use super::deadlines::Place;
-use super::dialling::Reply;
 use super::handle::{Begun, Handle};
 use super::handler::Handler;
 use super::lane::{Command, Lane, Ticket, Waiting};
-use super::node::Common;
+use super::loops::Loops;
 use super::open::{Open, Told};
-use super::tools::Tools;
 use crate::connection::{Connection, Event, Untold};
 use crate::counters::Counters;
 use crate::events::PeerEvent;
-use crate::node::DialError;
+use crate::node::shared::Shared;
 use crate::peer::HelloText;
+use crate::session::Report;
 use crate::transport::canonical;
 
 /// Reads of one turn, so that a remote that sends much does not keep the loop from others.
@@ -47,9 +47,10 @@ pub(super) struct Entry {
     handle: Option<Handle>,
     /// Bytes that were read and not consumed.
     unread: Vec<u8>,
+    /// Its number in the node, and its place in the loop.
+    pub(super) number: u64,
     ticket: Ticket,
     dialled: Option<NodeId>,
-    reply: Option<Reply>,
     addresses: (Option<SocketAddr>, Option<SocketAddr>),
     /// Handles have queued messages.
     sends: bool,
@@ -78,15 +79,11 @@ impl Entry {
     pub(super) fn new(
         connection: Connection,
         socket: TcpStream,
-        ticket: Ticket,
-        dialled: Option<(NodeId, Reply)>,
+        (number, ticket): (u64, Ticket),
+        dialled: Option<NodeId>,
     ) -> Self {
         let address = |addr: io::Result<SocketAddr>| addr.ok().map(canonical);
         let addresses = (address(socket.local_addr()), address(socket.peer_addr()));
-        let (dialled, reply) = match dialled {
-            Some((id, reply)) => (Some(id), Some(reply)),
-            None => (None, None),
-        };
         Self {
             open: Open {
                 connection,
@@ -101,9 +98,9 @@ impl Entry {
             handler: None,
             handle: None,
             unread: Vec::new(),
+            number,
             ticket,
             dialled,
-            reply,
             addresses,
             sends: false,
             flushes: false,
@@ -117,6 +114,11 @@ impl Entry {
 
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.open.socket
+    }
+
+    /// Whether it is no session yet.
+    pub(super) fn opens(&self) -> bool {
+        self.handle.is_none() && !self.over
     }
 
     pub(super) fn is(&self, ticket: Ticket) -> bool {
@@ -180,14 +182,14 @@ impl Entry {
     // ---- A turn ----
 
     /// Does what can be done now, within bounds.
-    pub(super) fn turn(&mut self, tools: &mut Tools, common: &Common) -> Turn {
+    pub(super) fn turn(&mut self, tools: &mut Tools, shared: &Shared<Loops>) -> Turn {
         let mut again = false;
         let mut reads = READS;
-        self.progress(tools, common);
+        self.progress(tools, shared);
         while !self.over && self.open.connection.wants_input(tools) {
             if !self.unread.is_empty() {
                 let mut bytes = mem::take(&mut self.unread);
-                let n = self.take(&mut bytes, tools, common);
+                let n = self.take(&mut bytes, tools, shared);
                 bytes.drain(..n);
                 if !bytes.is_empty() {
                     self.unread = bytes;
@@ -199,7 +201,7 @@ impl Entry {
                 break;
             } else {
                 reads -= 1;
-                self.read(tools, common);
+                self.read(tools, shared);
             }
         }
         let now = Open::now(tools);
@@ -223,17 +225,19 @@ impl Entry {
             let now = Open::now(tools);
             self.open.connection.handle_end(now, TransportError::Io);
         }
-        self.progress(tools, common);
+        self.progress(tools, shared);
         // What progress sealed: a Disconnect, say, and then perhaps the end.
         if !self.over && !self.open.connection.output.is_empty() && self.open.writable {
             self.open.flush(tools);
-            self.progress(tools, common);
+            self.progress(tools, shared);
         }
         self.note();
         if self.over {
             return Turn::Over;
         }
         again |= self.open.connection.inbox.has_next() && self.handler.is_some();
+        // The last steps may have sealed something.
+        again |= self.open.writable && !self.open.connection.output.is_empty();
         // The last steps may have made room for what was read already, or is there to be read: the poller tells of it once.
         let wants_input = self.open.connection.wants_input(tools);
         again |= wants_input && (self.open.readable || !self.unread.is_empty());
@@ -250,7 +254,7 @@ impl Entry {
     }
 
     /// Reads once, and takes what came.
-    fn read(&mut self, tools: &mut Tools, common: &Common) {
+    fn read(&mut self, tools: &mut Tools, shared: &Shared<Loops>) {
         let mut buffer = mem::take(&mut tools.read);
         match self.open.socket.read(&mut buffer) {
             Ok(0) => {
@@ -262,7 +266,7 @@ impl Entry {
                     self.open.readable = false;
                 }
                 let bytes = buffer.get_mut(..n).unwrap_or_default();
-                let taken = self.take(bytes, tools, common);
+                let taken = self.take(bytes, tools, shared);
                 self.unread.extend_from_slice(&bytes[taken..]);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.open.readable = false,
@@ -281,7 +285,7 @@ impl Entry {
     }
 
     /// Passes bytes as long as they are wanted; returns how many were consumed.
-    fn take(&mut self, bytes: &mut [u8], tools: &mut Tools, common: &Common) -> usize {
+    fn take(&mut self, bytes: &mut [u8], tools: &mut Tools, shared: &Shared<Loops>) -> usize {
         let mut consumed = 0;
         loop {
             let now = Open::now(tools);
@@ -295,7 +299,7 @@ impl Entry {
                 None => connection.handle_input(now, rest, tools, Untold),
             };
             consumed += n;
-            self.progress(tools, common);
+            self.progress(tools, shared);
             let all = consumed >= bytes.len();
             if all || self.over || n == 0 || !self.open.connection.wants_input(tools) {
                 return consumed;
@@ -304,34 +308,28 @@ impl Entry {
     }
 
     /// Polls the connection, acts on what it tells, and delivers messages.
-    fn progress(&mut self, tools: &mut Tools, common: &Common) {
+    fn progress(&mut self, tools: &mut Tools, shared: &Shared<Loops>) {
         loop {
             let now = Open::now(tools);
             while let Some(event) = self.open.connection.poll(now, tools) {
-                self.on_event(event, tools, common);
+                self.on_event(event, tools, shared);
             }
-            self.tell_end(common);
+            self.tell_end(shared);
             if self.over || !self.deliver(tools) {
                 return;
             }
         }
     }
 
-    fn on_event(&mut self, event: Event, tools: &mut Tools, common: &Common) {
+    fn on_event(&mut self, event: Event, tools: &mut Tools, shared: &Shared<Loops>) {
         let now = Open::now(tools);
         match event {
             Event::Authenticated(id) => {
-                let admitted = match common.is_closing() {
-                    true => Err(DisconnectReason::CLIENT_QUITTING),
-                    false => common.admission.check(id, self.dialled.is_none()),
-                };
-                if let Err(reason) = admitted {
-                    log::debug!("not admitting {id}: {reason}");
-                }
+                let admitted = shared.claims(self.number, id);
                 self.open.connection.admit(now, admitted);
             }
             Event::Active(hello) => {
-                if let Err(reason) = self.begin(hello, tools, common) {
+                if let Err(reason) = self.begin(hello, tools, shared) {
                     self.open.connection.reject(now, reason);
                 }
             }
@@ -343,7 +341,7 @@ impl Entry {
                 // A failure means that the remote closed already.
                 let _ = self.open.socket.shutdown(Shutdown::Write);
             }
-            Event::Closed(reason) => self.finish(reason, tools, common),
+            Event::Closed(reason) => self.finish(reason, tools, shared),
         }
     }
 
@@ -352,7 +350,7 @@ impl Entry {
         &mut self,
         hello: HelloText,
         tools: &mut Tools,
-        common: &Common,
+        shared: &Shared<Loops>,
     ) -> Result<(), DisconnectReason> {
         let peer = self.open.connection.peer();
         let (Some(remote), Some(lane)) = (peer.remote(), tools.lane.clone()) else {
@@ -370,8 +368,9 @@ impl Entry {
             outbox_limit: tools.output_limit,
         };
         let handle = Handle::new(Arc::clone(&tools.host), begun);
-        common.admission.activate(&handle)?;
-        let made = catch_unwind(AssertUnwindSafe(|| (common.factory)(&handle)));
+        shared.activate(self.number, &handle)?;
+        let factory = &shared.service.settings.factory;
+        let made = catch_unwind(AssertUnwindSafe(|| factory(&handle)));
         let refused = match made {
             Ok(Ok(handler)) => {
                 self.handler = Some(handler);
@@ -384,11 +383,9 @@ impl Entry {
             }
         };
         if let Some(reason) = refused {
-            common.admission.ends(handle.id());
+            shared.ends(self.number, &handle.id());
             return Err(reason);
         }
-        common.admission.opened(self.dialled);
-        common.wake_listener();
         tools.host.events.send(|| PeerEvent::Added {
             peer: handle.id(),
             client_name: handle.client_name().to_owned(),
@@ -404,14 +401,12 @@ impl Entry {
         self.open.connection.set_account(account);
         self.handle = Some(handle.clone());
         self.call(tools, None, |handler, session| handler.on_active(session));
-        if let Some(mut reply) = self.reply.take() {
-            reply.tell(Ok(handle));
-        }
+        shared.begun(self.number, &handle);
         Ok(())
     }
 
     /// The end is decided: it counts no more, and handles refuse what comes.
-    fn tell_end(&mut self, common: &Common) {
+    fn tell_end(&mut self, shared: &Shared<Loops>) {
         let Some(reason) = self.open.connection.close_reason() else {
             return;
         };
@@ -421,21 +416,17 @@ impl Entry {
         self.told_end = true;
         if let Some(handle) = &self.handle {
             handle.0.set_reason(reason, false);
-            common.admission.ends(handle.id());
+            shared.ends(self.number, &handle.id());
         }
     }
 
-    fn finish(&mut self, reason: CloseReason, tools: &mut Tools, common: &Common) {
+    fn finish(&mut self, reason: CloseReason, tools: &mut Tools, shared: &Shared<Loops>) {
         // What arrived before the end is delivered before it is told.
         while self.deliver(tools) {}
-        self.tell_end(common);
+        self.tell_end(shared);
         self.over = true;
         let Some(handle) = &self.handle else {
-            common.admission.opened(self.dialled);
-            if let Some(mut reply) = self.reply.take() {
-                reply.tell(Err(DialError::Closed(reason)));
-            }
-            return;
+            return self.close(reason, shared);
         };
         log::debug!("session with {} ended: {reason}", handle.id());
         if let Some(mut handler) = self.handler.take() {
@@ -453,8 +444,27 @@ impl Entry {
             lasted: handle.lifetime(),
             traffic: Counters::total(&handle.0.counters),
         });
-        common.report(handle.id(), reason);
         handle.0.set_reason(reason, true);
+        self.close(reason, shared);
+    }
+
+    /// Tells the node that the connection is over.
+    fn close(&self, reason: CloseReason, shared: &Shared<Loops>) {
+        let report = Report {
+            reason,
+            remote_requested: reason.is_remote_requested(),
+            id: self.handle.as_ref().map(Handle::id),
+            was_active: self.handle.is_some(),
+            stuck: Vec::new(),
+        };
+        shared.close(self.number, Ok(report), None);
+    }
+
+    /// Its loop ends without it.
+    pub(super) fn lose(&mut self, shared: &Shared<Loops>) {
+        if !self.over {
+            self.close(CloseReason::Transport(TransportError::Io), shared);
+        }
     }
 
     /// Seals what handles have queued; whether there is more that could be sealed.

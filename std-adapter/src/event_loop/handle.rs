@@ -12,10 +12,11 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::shared_capabilities::SharedCapability;
 use devp2p_core::{MAX_MESSAGE_LENGTH, capability::Capability};
 
+use super::Host;
 use super::handler::index;
 use super::lane::{Command, Lane, Ticket};
 use crate::counters::{Counters, Traffic};
-use crate::host::Host;
+use crate::info::{NetworkInfo, PeerInfo};
 use crate::peer::HelloText;
 use crate::protocol::Failure;
 
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     began: Instant,
     outbox_limit: usize,
     pub(super) counters: Box<[Counters]>,
+    pub(super) trusted: AtomicBool,
+    pub(super) is_static: AtomicBool,
     pub(super) round_trip: AtomicU64,
     pub(super) pongs: AtomicU32,
     /// Whether the loop was told to look and did not yet.
@@ -112,6 +115,8 @@ impl Handle {
             remote: begun.remote,
             began: Instant::now(),
             outbox_limit: begun.outbox_limit,
+            trusted: AtomicBool::new(false),
+            is_static: AtomicBool::new(false),
             round_trip: AtomicU64::new(u64::MAX),
             pongs: AtomicU32::new(0),
             told: AtomicBool::new(false),
@@ -317,6 +322,25 @@ impl Handle {
     pub fn traffic(&self, subprotocol: usize) -> Traffic {
         let counters = self.0.counters.get(subprotocol);
         counters.map(Counters::traffic).unwrap_or_default()
+    }
+
+    /// What go-ethereum's `admin_peers` tells of a peer.
+    pub fn info(&self) -> PeerInfo {
+        let shared = &self.0;
+        let protocols = shared.host.protocols().iter().enumerate();
+        let protocols = protocols.filter(|(index, _)| self.is_shared(*index));
+        PeerInfo::new(
+            shared.id,
+            (&shared.hello.client_name, &shared.hello.capabilities),
+            shared.remote,
+            NetworkInfo::new(
+                (shared.local, shared.remote),
+                shared.inbound,
+                shared.trusted.load(Ordering::Relaxed),
+                shared.is_static.load(Ordering::Relaxed),
+            ),
+            protocols.map(|(_, protocol)| protocol),
+        )
     }
 
     /// Why the session ends; `None` while it lives.

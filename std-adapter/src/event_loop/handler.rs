@@ -9,9 +9,9 @@ use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::time::Instant;
 
+use super::Tools;
 use super::handle::Handle;
 use super::open::Open;
-use super::tools::Tools;
 use crate::protocol::Failure;
 use crate::time::to_core_duration;
 

@@ -1,6 +1,6 @@
 //! The way into a loop from other threads.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
@@ -8,7 +8,6 @@ use std::task::Wake;
 use devp2p_core::hello::NodeId;
 use mio::Waker;
 
-use super::dialling::Reply;
 use super::lateness::Lateness;
 
 /// Names one session of a loop, and none that comes after it.
@@ -20,10 +19,10 @@ pub(super) struct Ticket {
 
 /// What a loop is asked to do.
 pub(super) enum Command {
-    /// Begin a session with whoever dialled us, or over a connection that was dialled already.
-    Open(TcpStream, Option<(NodeId, Reply)>),
-    /// Connect to one of these addresses, the first that answers, and begin a session.
-    Dial(NodeId, Vec<SocketAddr>, Reply),
+    /// Begin a session over the connection with this number, with the node that was dialled or with whoever dialled us.
+    Open(u64, TcpStream, Option<NodeId>),
+    /// End the connection with this number, if it is here and opens still.
+    Abort(u64),
     /// Look at what the handles of this session ask for.
     Look(Ticket),
     /// There may be memory for what this session receives.
@@ -61,7 +60,7 @@ impl Lane {
     pub(super) fn push(&self, command: Command) {
         let mut commands = self.lock();
         if commands.closed {
-            // Dropped after unlocking: a dial that it answers is told so.
+            // What it holds is dropped after unlocking.
             drop(commands);
             return drop(command);
         }

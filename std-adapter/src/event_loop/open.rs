@@ -9,12 +9,12 @@ use devp2p_core::inbox::Meta;
 use devp2p_core::time::Instant;
 use mio::net::TcpStream;
 
+use super::Host;
+use super::Tools;
 use super::handle::Handle;
-use super::tools::Tools;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::events::PeerEvent;
-use crate::host::Host;
 use crate::inbox::Observer;
 
 /// Bytes that wait before they are written in the midst of a turn.

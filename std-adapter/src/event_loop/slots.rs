@@ -1,6 +1,5 @@
 //! The sessions of one loop, by index.
 
-use super::connecting::Connecting;
 use super::entry::Entry;
 use super::lane::Ticket;
 
@@ -9,7 +8,6 @@ pub(super) enum Slot {
     Free,
     /// Taken out for its turn.
     Busy,
-    Connecting(Box<Connecting>),
     Open(Box<Entry>),
 }
 
@@ -59,12 +57,6 @@ impl Slots {
             Slot::Free => Slot::Free,
             _ => std::mem::replace(&mut slot.1, Slot::Busy),
         })
-    }
-
-    /// The ticket of what an index holds.
-    pub(super) fn ticket(&self, index: usize) -> Ticket {
-        let generation = self.slots.get(index).map_or(0, |slot| slot.0);
-        Ticket { index, generation }
     }
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Slot> {

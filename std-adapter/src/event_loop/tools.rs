@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::lane::Lane;
 use crate::compressor::Compressor;
 use crate::host::Host;
+use crate::node::Service;
 use crate::offer::Offer;
 
 /// Bytes read from a socket at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-pub(crate) struct Tools {
-    pub(crate) host: Arc<Host>,
+pub(crate) struct Tools<S: Service> {
+    pub(crate) host: Arc<Host<S>>,
     /// What the session offers, if that is more than the host registers.
     pub(crate) offer: Option<Arc<Offer>>,
     /// The loop's own, if a loop drives the session.
@@ -24,8 +25,8 @@ pub(crate) struct Tools {
     pub(crate) compressor: Option<Box<Compressor>>,
 }
 
-impl Tools {
-    pub(crate) fn new(host: Arc<Host>, lane: Option<Arc<Lane>>, output_limit: usize) -> Self {
+impl<S: Service> Tools<S> {
+    pub(crate) fn new(host: Arc<Host<S>>, lane: Option<Arc<Lane>>, output_limit: usize) -> Self {
         Self {
             host,
             offer: None,

@@ -1,7 +1,7 @@
 //! One loop: the thread that drives its share of the sessions.
 
-use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpStream};
+use std::collections::{HashMap, VecDeque};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::{io, mem};
@@ -9,20 +9,19 @@ use std::{io, mem};
 use devp2p_core::error::{CloseReason, TransportError};
 use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::Entropy;
-use devp2p_core::time::{Instant, PollAt};
+use devp2p_core::time::Instant;
 use mio::{Events, Interest, Poll, Token};
 use zeroize::Zeroizing;
 
-use super::connecting::{Attempt, Connected};
+use super::Tools;
 use super::deadlines::Deadlines;
-use super::dialling::Reply;
 use super::entry::{Entry, Turn};
-use super::lane::{Command, Lane, Ticket};
-use super::node::Common;
+use super::lane::{Command, Lane};
+use super::loops::Loops;
 use super::slots::{Slot, Slots};
-use super::tools::Tools;
 use crate::connection::Connection;
 use crate::node::DialError;
+use crate::node::shared::Shared;
 
 /// The waker's.
 const WOKEN: Token = Token(usize::MAX);
@@ -31,11 +30,13 @@ const EVENTS: usize = 1024;
 
 pub(super) struct Worker {
     poll: Poll,
-    common: Arc<Common>,
+    shared: Arc<Shared<Loops>>,
     lane: Arc<Lane>,
     tools: Tools,
     slots: Slots,
     deadlines: Deadlines,
+    /// The connections that open, by their numbers.
+    opening: HashMap<u64, usize>,
     /// Whose turn comes, each once.
     queue: VecDeque<usize>,
     commands: Vec<Command>,
@@ -49,15 +50,17 @@ impl Worker {
         Ok((poll, Arc::new(Lane::new(waker))))
     }
 
-    pub(super) fn new(poll: Poll, lane: Arc<Lane>, common: Arc<Common>) -> Self {
-        let host = Arc::clone(&common.host);
+    pub(super) fn new(poll: Poll, lane: Arc<Lane>, shared: Arc<Shared<Loops>>) -> Self {
+        let host = Arc::clone(&shared.host);
+        let output_limit = shared.service.settings.output_limit;
         Self {
             poll,
-            tools: Tools::new(host, Some(Arc::clone(&lane)), common.output_limit),
-            common,
+            tools: Tools::new(host, Some(Arc::clone(&lane)), output_limit),
+            shared,
             lane,
             slots: Slots::default(),
             deadlines: Deadlines::default(),
+            opening: HashMap::new(),
             queue: VecDeque::new(),
             commands: Vec::new(),
             quits: false,
@@ -65,7 +68,7 @@ impl Worker {
     }
 
     fn now(&self) -> Instant {
-        self.common.host.clock.now()
+        self.shared.host.clock.now()
     }
 
     /// Drives sessions until the node shuts down and they have ended.
@@ -73,7 +76,7 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let timeout = match self.queue.is_empty() {
-                true => (self.deadlines.next()).and_then(|at| self.common.host.clock.until(at)),
+                true => (self.deadlines.next()).and_then(|at| self.shared.host.clock.until(at)),
                 false => Some(std::time::Duration::ZERO),
             };
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -98,7 +101,7 @@ impl Worker {
                     self.turn(index);
                 }
             }
-            if self.common.is_closing() && self.quit() {
+            if self.shared.is_closing() && self.quit() {
                 return;
             }
         }
@@ -108,7 +111,6 @@ impl Worker {
     fn enqueue(&mut self, index: usize) {
         let queued = match self.slots.get_mut(index) {
             Some(Slot::Open(entry)) => &mut entry.queued,
-            Some(Slot::Connecting(connecting)) => &mut connecting.queued,
             _ => return,
         };
         if !mem::replace(queued, true) {
@@ -121,8 +123,16 @@ impl Worker {
         self.lane.take(&mut commands);
         for command in commands.drain(..) {
             match command {
-                Command::Open(stream, dialled) => self.open(stream, dialled),
-                Command::Dial(id, addresses, reply) => self.dial(id, addresses, reply),
+                Command::Open(number, stream, dialled) => self.open(number, stream, dialled),
+                Command::Abort(number) => {
+                    let index = self.opening.remove(&number);
+                    if let Some(index) = index
+                        && let Some(Slot::Open(entry)) = self.slots.get_mut(index)
+                    {
+                        entry.quit(self.shared.host.clock.now());
+                        self.enqueue(index);
+                    }
+                }
                 Command::Look(ticket) => {
                     if let Some(entry) = self.slots.entry(ticket) {
                         entry.look(&mut self.tools);
@@ -153,7 +163,6 @@ impl Worker {
         {
             match self.slots.get_mut(index) {
                 Some(Slot::Open(entry)) => entry.place.taken(),
-                Some(Slot::Connecting(connecting)) => connecting.place.taken(),
                 _ => continue,
             }
             self.lane
@@ -165,103 +174,44 @@ impl Worker {
 
     // ---- Connections begin ----
 
-    fn dial(&mut self, id: NodeId, addresses: Vec<SocketAddr>, reply: Reply) {
-        let now = self.now();
+    /// The handshake begins over a connection that was made.
+    fn open(&mut self, number: u64, stream: TcpStream, dialled: Option<NodeId>) {
         let ticket = self.slots.reserve();
-        self.attempt(
-            ticket.index,
-            Attempt {
-                id,
-                reply,
-                addresses,
-                deadline: Attempt::deadline(now, self.common.dial_timeout),
-                timeout: self.common.dial_timeout,
-                failed: None,
-            },
-        );
-    }
-
-    /// Begins to connect to the next address of a dial.
-    fn attempt(&mut self, index: usize, attempt: Attempt) {
-        let (id, now) = (attempt.id, self.now());
-        if self.common.is_closing() {
-            // Its reply says so.
-            return self.give_up(index, id);
-        }
-        let Some(mut connecting) = attempt.connect(now) else {
-            return self.give_up(index, id);
-        };
-        let registry = self.poll.registry();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = registry.register(&mut connecting.socket, Token(index), interest) {
-            connecting
-                .reply
-                .tell(Err(DialError::System(Arc::new(error))));
-            return self.give_up(index, id);
-        }
-        let until = PollAt::At(connecting.until);
-        self.deadlines.set(index, &mut connecting.place, until);
-        self.slots
-            .put(index, Slot::Connecting(Box::new(connecting)));
-    }
-
-    fn give_up(&mut self, index: usize, id: NodeId) {
-        self.common.admission.opened(Some(id));
-        self.leave(index);
-    }
-
-    /// Its index is free again.
-    fn leave(&mut self, index: usize) {
-        self.slots.release(index);
-        self.lane.load.fetch_sub(1, Ordering::Relaxed);
-        self.common.wake_listener();
-    }
-
-    /// A connection that others made.
-    fn open(&mut self, stream: TcpStream, dialled: Option<(NodeId, Reply)>) {
-        let ticket = self.slots.reserve();
-        let id = dialled.as_ref().map(|(id, _)| *id);
         let mut socket = mio::net::TcpStream::from_std(stream);
         let registry = self.poll.registry();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut socket, Token(ticket.index), interest) {
             log::error!("a connection could not be taken into an event loop: {error}");
-            if let Some((_, mut reply)) = dialled {
-                reply.tell(Err(DialError::System(Arc::new(error))));
-            }
-            self.common.admission.opened(id);
+            let error = DialError::System(Arc::new(error));
+            self.shared.close(number, Err(error), None);
             return self.leave(ticket.index);
         }
-        self.begin(ticket, socket, dialled);
-    }
-
-    /// The socket is connected and registered: the handshake begins.
-    fn begin(
-        &mut self,
-        ticket: Ticket,
-        socket: mio::net::TcpStream,
-        dialled: Option<(NodeId, Reply)>,
-    ) {
         let now = self.now();
         let mut bytes = Zeroizing::new([0; Entropy::LENGTH]);
         let random = getrandom::fill(&mut *bytes);
-        let remote = dialled.as_ref().map(|(id, _)| *id);
         let entropy = Entropy::new(&bytes);
-        let mut connection = Connection::new(&self.common.host, remote, entropy, now);
+        let mut connection = Connection::new(&self.shared.host, dialled, entropy, now);
         if let Err(error) = random {
             log::error!("no randomness from the system: {error}");
             connection.handle_end(now, TransportError::Io);
         }
-        if self.common.is_closing() {
+        if self.shared.is_closing() {
             let reason = devp2p_core::disconnect::DisconnectReason::CLIENT_QUITTING;
             connection.close(now, CloseReason::Local(reason));
         }
         if let Err(error) = socket.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
-        let entry = Entry::new(connection, socket, ticket, dialled);
+        let entry = Entry::new(connection, socket, (number, ticket), dialled);
         self.slots.put(ticket.index, Slot::Open(Box::new(entry)));
+        self.opening.insert(number, ticket.index);
         self.enqueue(ticket.index);
+    }
+
+    /// Its index is free again.
+    fn leave(&mut self, index: usize) {
+        self.slots.release(index);
+        self.lane.load.fetch_sub(1, Ordering::Relaxed);
     }
 
     // ---- Turns ----
@@ -271,7 +221,10 @@ impl Worker {
             Slot::Free | Slot::Busy => {}
             Slot::Open(mut entry) => {
                 entry.queued = false;
-                let turn = entry.turn(&mut self.tools, &self.common);
+                let turn = entry.turn(&mut self.tools, &self.shared);
+                if !self.opening.is_empty() && !entry.opens() {
+                    self.opening.remove(&entry.number);
+                }
                 if turn == Turn::Over {
                     self.deadlines.remove(index, &mut entry.place);
                     // A closed descriptor leaves the poller by itself, but not on every system.
@@ -286,29 +239,6 @@ impl Worker {
                 self.slots.put(index, Slot::Open(entry));
                 if again {
                     self.enqueue(index);
-                }
-            }
-            Slot::Connecting(mut connecting) => {
-                connecting.queued = false;
-                let mut failed = None;
-                match connecting.check(self.now(), &mut failed) {
-                    Connected::NotYet if !self.common.is_closing() => {
-                        let until = PollAt::At(connecting.until);
-                        self.deadlines.set(index, &mut connecting.place, until);
-                        self.slots.put(index, Slot::Connecting(connecting));
-                    }
-                    Connected::Yes => {
-                        self.deadlines.remove(index, &mut connecting.place);
-                        let ticket = self.slots.ticket(index);
-                        let connecting = *connecting;
-                        let dialled = Some((connecting.id, connecting.reply));
-                        self.begin(ticket, connecting.socket, dialled);
-                    }
-                    _ => {
-                        self.deadlines.remove(index, &mut connecting.place);
-                        let _ = self.poll.registry().deregister(&mut connecting.socket);
-                        self.attempt(index, connecting.next(failed));
-                    }
                 }
             }
         }
@@ -336,5 +266,14 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.lane.close();
+        if std::thread::panicking() {
+            log::error!("an event loop panicked: its sessions are lost");
+        }
+        // None, unless the loop panics or its poller fails: nobody must wait for their ends for ever.
+        for index in self.slots.indices() {
+            if let Some(Slot::Open(entry)) = self.slots.get_mut(index) {
+                entry.lose(&self.shared);
+            }
+        }
     }
 }

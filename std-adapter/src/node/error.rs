@@ -20,7 +20,7 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
-    /// The system has no thread to give.
+    /// The system has no thread or poller to give.
     Thread(io::Error),
 }
 
@@ -39,7 +39,10 @@ impl fmt::Display for StartError {
                     _ => "",
                 })
             }
-            Self::Thread(error) => write!(f, "no thread for the listener: {error}"),
+            Self::Thread(error) => write!(
+                f,
+                "the system gave no thread or poller for the node: {error}"
+            ),
         }
     }
 }
@@ -77,8 +80,6 @@ pub enum DialError {
     TimedOut(Duration),
     /// The session ended before it was active; the reason says who ended it and why.
     Closed(CloseReason),
-    /// A session that the remote dialled at the same time was preferred, and ended at once.
-    GaveWay,
     /// The system has no thread, descriptor or the like to give.
     System(Arc<io::Error>),
 }
@@ -90,6 +91,16 @@ impl DialError {
             Self::Closed(CloseReason::RemoteRequested(reason)) => *reason,
             _ => None,
         }
+    }
+
+    /// Whether this side or the remote ended the dial because the two have a session, or open one.
+    pub(crate) fn is_already_connected(&self) -> bool {
+        let reason = match self {
+            Self::Closed(CloseReason::RemoteRequested(reason)) => *reason,
+            Self::Closed(CloseReason::Rejected(reason)) => Some(*reason),
+            _ => None,
+        };
+        reason == Some(DisconnectReason::ALREADY_CONNECTED)
     }
 }
 
@@ -128,9 +139,6 @@ impl fmt::Display for DialError {
                 write!(f, "{reason}")?;
                 f.write_str(advice(*reason))
             }
-            Self::GaveWay => f.write_str(
-                "the remote dialled this node at the same time, and that session ended at once: dial again",
-            ),
             Self::System(error) => write!(f, "the system gave no thread or socket: {error}"),
         }
     }

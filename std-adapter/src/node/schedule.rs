@@ -74,6 +74,11 @@ impl DialSchedule {
         self.peers.contains_key(id)
     }
 
+    /// Where the static peers are.
+    pub fn enodes(&self) -> impl Iterator<Item = &Enode> {
+        self.peers.values().map(|peer| &peer.enode)
+    }
+
     /// A peer to dial now; it counts as being dialled until the outcome is reported.
     pub fn next_due(&mut self, now: Instant) -> Option<Enode> {
         let is_due = |peer: &&mut StaticPeer| matches!(peer.state, State::Waiting(at) if at <= now);

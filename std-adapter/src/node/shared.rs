@@ -1,406 +1,451 @@
-//! What the threads of a node share: its connections, their admission and their end.
+//! What the threads of a node share: its connections, their admission, its dials, and their end.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, mem};
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::hello::NodeId;
-use devp2p_core::time::{self, PollAt};
+use devp2p_core::time::Instant;
 
+use super::connector::Command;
+use super::dialling::Outcome;
 use super::error::DialError;
-use super::listener::Acceptor;
+use super::pending::Pending;
 use super::schedule::DialSchedule;
-use super::table::{Abort, Entry, Outcome, Stage, Table, Verdict};
-use crate::enode::Enode;
+use super::service::{Remote, Service};
+use super::table::{DialStage, Table};
+use crate::enode::Host as Name;
 use crate::host::Host;
-use crate::peer::PeerHandle;
-use crate::session::{Candidate, OPENING_STACK, Report, Session};
+use crate::session::Report;
 use crate::throttle::InboundThrottle;
 use crate::time::to_std_duration;
-use crate::timer::{Target, TimerId};
 
-pub(super) struct Shared {
-    pub(super) host: Arc<Host>,
-    pub(super) max_peers: usize,
+/// What the threads of a node share.
+pub struct Shared<S: Service> {
+    pub(crate) host: Arc<Host<S>>,
+    pub(crate) service: S,
+    pub(super) max_pending: usize,
+    /// How long looking up and connecting may take together.
+    pub(super) dial_timeout: Duration,
+    pub(super) local_addr: Option<SocketAddr>,
+    /// Of the connector.
+    waker: mio::Waker,
+    is_closing: AtomicBool,
+    state: Mutex<State<S>>,
+    /// Notified, while the node shuts down, when a connection is over.
+    changed: Condvar,
+}
+
+pub(super) struct State<S: Service> {
+    pub(super) table: Table<S::Peer>,
+    pub(super) pending: Pending,
+    pub(super) schedule: DialSchedule,
+    throttle: InboundThrottle,
+    connections: HashMap<u64, Connection<S>>,
+    next_ticket: u64,
+    /// Where static and trusted peers were reached last, or came from.
+    addresses: HashMap<NodeId, IpAddr>,
+    /// Dials that wait for a session, in the order of their deadlines.
+    pub(super) awaiting: VecDeque<(Instant, NodeId, u64)>,
+    /// What the connector is to do.
+    commands: Vec<Command>,
+    /// The connector is to look, once the lock is released.
+    pub(super) wakes: bool,
+    /// Sessions that ended while shutting down.
+    reports: Vec<Report>,
+    /// The thread that ended last. The next one to end joins it, so that at most one waits to be joined.
+    ended: Option<JoinHandle<()>>,
+}
+
+/// A connection that was given to the service.
+struct Connection<S: Service> {
+    dialled: Option<NodeId>,
+    /// The remote, once a frame proved who it is and it was admitted.
+    active: Option<NodeId>,
+    /// Those who wait for its session, until it has begun.
+    outcome: Option<Arc<Outcome<S::Peer>>>,
+    abort: S::Abort,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a node is set to.
+pub(super) struct Limits {
     pub(super) max_pending: usize,
     pub(super) dial_timeout: Duration,
-    state: Mutex<State>,
-    /// Notified whenever a connection changes its stage or ends.
-    pub(super) changed: Condvar,
-    /// Of the dial schedule.
-    pub(super) timer: OnceLock<TimerId>,
-    pub(super) listener: OnceLock<Arc<mio::Waker>>,
 }
 
-pub(super) struct State {
-    pub(super) table: Table,
-    pub(super) schedule: DialSchedule,
-    pub(super) throttle: InboundThrottle,
-    /// Shutting down: nothing new begins.
-    pub(super) is_closing: bool,
-    /// Of sessions that ended while shutting down.
-    pub(super) reports: Vec<Report>,
-    /// The thread that ended last. The next one to end joins it, so that at most one waits to be joined.
-    pub(super) ended: Option<JoinHandle<()>>,
-}
-
-impl Shared {
+impl<S: Service> Shared<S> {
     pub(super) fn new(
-        host: Arc<Host>,
-        (max_peers, max_pending): (usize, usize),
-        dial_timeout: Duration,
-        schedule: DialSchedule,
-        throttle: InboundThrottle,
+        host: Arc<Host<S>>,
+        service: S,
+        limits: &Limits,
+        local_addr: Option<SocketAddr>,
+        waker: mio::Waker,
+        (table, schedule, throttle): (Table<S::Peer>, DialSchedule, InboundThrottle),
     ) -> Self {
         Self {
+            host,
+            service,
+            max_pending: limits.max_pending,
+            dial_timeout: limits.dial_timeout,
+            local_addr,
+            waker,
+            is_closing: AtomicBool::new(false),
             state: Mutex::new(State {
-                table: Table::new(host.id(), max_peers),
+                table,
+                pending: Pending::new(limits.max_pending),
                 schedule,
                 throttle,
-                is_closing: false,
+                connections: HashMap::new(),
+                next_ticket: 0,
+                addresses: HashMap::new(),
+                awaiting: VecDeque::new(),
+                commands: Vec::new(),
+                wakes: false,
                 reports: Vec::new(),
                 ended: None,
             }),
-            host,
-            max_peers,
-            max_pending,
-            dial_timeout,
             changed: Condvar::new(),
-            timer: OnceLock::new(),
-            listener: OnceLock::new(),
         }
     }
 
-    /// No code of the user runs under this lock, so a poisoned one is as good as new. A session's locks come after it.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    /// No code of the user runs under this lock. A session's locks come after it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Unlocks, and wakes the connector if it has something to do.
+    pub(super) fn unlock(&self, mut state: MutexGuard<'_, State<S>>) {
+        let wakes = mem::take(&mut state.wakes);
+        drop(state);
+        if wakes && let Err(error) = self.waker.wake() {
+            log::error!("the thread that connects could not be woken: {error}");
+        }
     }
 
-    pub(super) fn now(&self) -> time::Instant {
+    pub(super) fn now(&self) -> Instant {
         self.host.clock.now()
     }
 
-    pub(super) fn closing_timeout(&self) -> Duration {
-        to_std_duration(self.host.config.closing_timeout)
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
     }
 
-    // ---- Connections begin ----
-
-    /// Starts the thread that opens one connection. `run` either fails, or has the connection's end told to
-    /// [`finish`](Self::finish).
-    fn start(
-        self: &Arc<Self>,
-        state: &mut State,
-        entry: Entry,
-        run: impl FnOnce(&Arc<Self>, u64) -> Result<(), DialError> + Send + 'static,
-    ) -> io::Result<()> {
-        let shared = Arc::clone(self);
-        let ticket = state.table.next_ticket();
-        // Under the lock, so that the entry is there before the thread looks for it.
-        let thread = thread::Builder::new()
-            .name("devp2p-session".to_owned())
-            .stack_size(OPENING_STACK)
-            .spawn(
-                move || match catch_unwind(AssertUnwindSafe(|| run(&shared, ticket))) {
-                    Ok(Ok(())) => shared.detach(ticket),
-                    Ok(Err(error)) => shared.finish(ticket, Some(Err(error)), None),
-                    Err(_) => shared.finish(ticket, None, None),
-                },
-            )?;
-        let thread = Some(thread);
-        state.table.insert(ticket, Entry { thread, ..entry });
-        Ok(())
-    }
-
-    /// The connection goes on without the thread that opened it, which is the caller: one that can be joined keeps its stack.
-    fn detach(&self, ticket: u64) {
-        if let Some(entry) = self.lock().table.get_mut(ticket) {
-            entry.thread = None;
-        }
-    }
-
-    /// Starts a dial of a node with which there is no connection.
-    pub(super) fn start_dial(
-        self: &Arc<Self>,
-        state: &mut State,
-        enode: Enode,
-    ) -> Result<Arc<Outcome>, DialError> {
-        if state.table.is_full_for(&enode.id) {
-            return Err(DialError::TooManyPeers(self.max_peers));
-        }
-        if state.table.pending(false) >= self.max_pending {
-            return Err(DialError::TooManyPending(self.max_pending));
-        }
-        let outcome = Arc::new(Outcome::new());
-        let entry = Entry {
-            dial: Some(Arc::clone(&outcome)),
-            id: Some(enode.id),
-            stage: Stage::Connecting,
-            abort: None,
-            thread: None,
-        };
-        self.start(state, entry, move |shared, ticket| {
-            log::debug!("dialling {enode}");
-            shared.run_dial(ticket, &enode)
-        })
-        .map_err(|error| DialError::System(Arc::new(error)))?;
-        Ok(outcome)
-    }
-
-    /// Keeps what ends this connection from outside; false if it is to end already.
-    pub(super) fn set_abort(&self, ticket: u64, abort: Abort) -> bool {
+    pub(super) fn command(&self, command: Command) {
         let mut state = self.lock();
-        let Some(entry) = state.table.get_mut(ticket) else {
-            return false;
-        };
-        if let Abort::Session(_) = abort {
-            entry.stage = Stage::Opening;
-        }
-        entry.abort = Some(abort);
-        let dialled = entry.id.filter(|_| entry.dial.is_some());
-        let admitted = |entry: &Entry| entry.dial.is_none() && entry.is_admitted();
-        let gives_way = dialled.is_some_and(|id| state.table.with_node(id).any(admitted));
-        !state.is_closing && !gives_way
+        state.command(command);
+        self.unlock(state);
     }
 
-    /// The connection is made and its handshake begins, unless it was called off.
-    pub(super) fn open(&self, ticket: u64, session: &Session) -> Result<(), DialError> {
-        match self.set_abort(ticket, Abort::Session(session.stopper())) {
-            true => Ok(()),
-            false => Err(self.called_off()),
-        }
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        mem::take(&mut self.lock().commands)
     }
 
-    /// Runs the session; its end is told to [`finish`](Self::finish), as `outcome` sees it.
-    pub(super) fn run(
+    // ---- Inbound connections begin ----
+
+    pub(super) fn open(
         self: &Arc<Self>,
+        state: &mut State<S>,
         ticket: u64,
-        session: Session,
-        outcome: impl FnOnce(Report) -> Result<Report, DialError> + Send + 'static,
-    ) {
-        let shared = Arc::clone(self);
-        session.run_detached(
-            |candidate| self.admit(ticket, candidate),
-            move |report, thread| shared.finish(ticket, report.ok().map(outcome), thread),
-        );
-    }
-
-    /// Why a dial was called off.
-    pub(super) fn called_off(&self) -> DialError {
-        match self.lock().is_closing {
-            true => DialError::ShutDown,
-            false => DialError::GaveWay,
-        }
-    }
-
-    // ---- Admission ----
-
-    /// The checks before and after Hello. While a session that is ending is in the way, waits for its end.
-    pub(super) fn admit(&self, ticket: u64, candidate: &Candidate) -> Result<(), DisconnectReason> {
-        let id = candidate.id;
-        let is_last = candidate.peer.is_some();
-        let patience = Instant::now() + 2 * self.closing_timeout();
-        let mut state = self.lock();
-        loop {
-            if state.is_closing {
-                return Err(DisconnectReason::CLIENT_QUITTING);
-            }
-            let left = patience.saturating_duration_since(Instant::now());
-            match state.table.check(ticket, id, is_last, !left.is_zero()) {
-                Verdict::Admit => break,
-                Verdict::Wait => {
-                    let woken = self.changed.wait_timeout(state, left);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                Verdict::Reject(reason) => {
-                    drop(state);
-                    log::debug!("not admitting {id}: {reason}");
-                    return Err(reason);
-                }
-            }
-        }
-        let dials = match &candidate.peer {
-            Some(peer) => {
-                self.activate(&mut state, ticket, peer);
-                Vec::new()
-            }
-            None => Self::admit_first(&mut state, ticket, id, candidate.inbound),
+        stream: TcpStream,
+        dialled: Option<NodeId>,
+    ) -> io::Result<()> {
+        let (abort, thread) = S::open(self, ticket, stream, dialled)?;
+        let connection = Connection {
+            dialled,
+            active: None,
+            outcome: None,
+            abort,
+            thread,
         };
-        drop(state);
-        self.changed.notify_all();
-        self.wake_listener();
-        dials
-            .into_iter()
-            .for_each(|dial| dial.call(DisconnectReason::ALREADY_CONNECTED));
+        state.connections.insert(ticket, connection);
         Ok(())
     }
 
-    /// The first check is passed. Returns our own dials to this node that have no connection yet: they give way.
-    fn admit_first(state: &mut State, ticket: u64, id: NodeId, inbound: bool) -> Vec<Abort> {
-        if let Some(entry) = state.table.get_mut(ticket) {
-            entry.id = Some(id);
-            entry.stage = Stage::Admitted;
-        }
-        let gives_way = |entry: &&Entry| inbound && matches!(entry.stage, Stage::Connecting);
-        let dials = state.table.with_node(id).filter(gives_way);
-        dials.filter_map(|entry| entry.abort.clone()).collect()
+    /// Whether one more connection may be accepted.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        !self.is_closing() && self.lock().pending.has_room(now)
     }
 
-    fn activate(&self, state: &mut State, ticket: u64, peer: &PeerHandle) {
-        let inner = &peer.inner;
-        let trusted = state.table.trusted.contains(&inner.id);
-        inner.trusted.store(trusted, Ordering::Relaxed);
-        let is_static = state.schedule.contains(&inner.id);
-        inner.is_static.store(is_static, Ordering::Relaxed);
-        state.schedule.connected(&inner.id, self.now());
-        if let Some(entry) = state.table.get_mut(ticket) {
-            entry.stage = Stage::Active(peer.clone());
-            if let Some(outcome) = &entry.dial {
-                // Set once: here, or at the end of a dial that did not come here.
-                let _ = outcome.set(Ok(peer.clone()));
+    /// A connection was accepted: its ticket, and that of the one that gives way to it; `None` if it is refused.
+    pub(super) fn arrive(&self, remote: SocketAddr) -> Option<(u64, Option<u64>)> {
+        let (now, address) = (self.now(), remote.ip().to_canonical());
+        let mut state = self.lock();
+        let known = state.is_known(address);
+        if !known && !state.throttle.admit(address, now) {
+            log::debug!("refusing {remote}: too many attempts from its range of addresses");
+            return None;
+        }
+        let ticket = state.ticket();
+        match state.pending.arrive(ticket, address, known, now) {
+            Ok(evicted) => Some((ticket, evicted)),
+            Err(()) => {
+                log::debug!("refusing {remote}: too many connections from its range of addresses");
+                None
             }
         }
     }
 
-    // ---- Connections end ----
+    /// A connection that was accepted opens.
+    pub(super) fn open_inbound(self: &Arc<Self>, ticket: u64, stream: TcpStream) -> io::Result<()> {
+        let mut state = self.lock();
+        match self.is_closing() {
+            true => Ok(()),
+            false => self.open(&mut state, ticket, stream, None),
+        }
+    }
 
-    /// The last act of a connection's last thread: itself, unless that is the one that opened it.
-    pub(super) fn finish(
+    /// A connection that opens gives way to another one.
+    pub(super) fn give_way(&self, ticket: u64) {
+        let state = self.lock();
+        let connection = state.connections.get(&ticket);
+        let abort = connection.map(|connection| connection.abort.clone());
+        drop(state);
+        if let Some(abort) = abort {
+            log::debug!("a connection that sent no packet that opens gives way");
+            let reason = DisconnectReason::TOO_MANY_PEERS;
+            self.service.abort(ticket, abort, reason);
+        }
+    }
+
+    /// Begins a session over a connection that the remote made, which the program accepted.
+    pub(super) fn accept(self: &Arc<Self>, stream: TcpStream) -> io::Result<()> {
+        let mut state = self.lock();
+        let ticket = state.ticket();
+        state.pending.open(ticket, self.now());
+        drop(state);
+        let opened = self.open_inbound(ticket, stream);
+        if opened.is_err() {
+            self.lock().pending.leave(ticket);
+        }
+        opened
+    }
+
+    // ---- The service's side ----
+
+    /// The check before Hello, of who the remote of this connection claims to be: it changes nothing but what the connection
+    /// itself counts for.
+    pub(crate) fn claims(&self, ticket: u64, id: NodeId) -> Result<(), DisconnectReason> {
+        let now = self.now();
+        let mut state = self.lock();
+        if self.is_closing() {
+            return Err(DisconnectReason::CLIENT_QUITTING);
+        }
+        state.pending.on_claim(ticket, now);
+        let inbound = (state.connections.get(&ticket)).is_none_or(|c| c.dialled.is_none());
+        let checked = state.table.check_claim(id, inbound);
+        drop(state);
+        if let Err(reason) = checked {
+            log::debug!("not admitting who claims to be {id}: {reason}");
+        }
+        checked
+    }
+
+    /// The check after Hello, which proved who the remote is; if it is passed, the session is in the table.
+    pub(crate) fn activate(&self, ticket: u64, peer: &S::Peer) -> Result<(), DisconnectReason> {
+        let (id, now) = (peer.id(), self.now());
+        let mut state = self.lock();
+        if self.is_closing() {
+            return Err(DisconnectReason::CLIENT_QUITTING);
+        }
+        let dial = match state.table.activate(ticket, peer) {
+            Ok(dial) => dial,
+            Err(reason) => {
+                drop(state);
+                log::debug!("not admitting {id}: {reason}");
+                return Err(reason);
+            }
+        };
+        let (trusted, is_static) = (
+            state.table.trusted.contains(&id),
+            state.schedule.contains(&id),
+        );
+        peer.mark(Some(trusted), Some(is_static));
+        state.schedule.connected(&id, now);
+        if let Some(address) = peer.remote_addr() {
+            state.remember(id, address.ip());
+        }
+        if let Some(dial) = &dial
+            && dial.ticket != ticket
+            && matches!(dial.stage, DialStage::Connecting)
+        {
+            state.command(Command::CallOff(dial.ticket));
+        }
+        let outcome = match dial {
+            Some(dial) => Some(dial.outcome),
+            // Its dial has another connection, which ends.
+            None => (state.table.dial(&id)).map(|dial| Arc::clone(&dial.outcome)),
+        };
+        if let Some(connection) = state.connections.get_mut(&ticket) {
+            connection.active = Some(id);
+            connection.outcome = outcome;
+        }
+        if state.pending.leave(ticket) {
+            state.wakes = true;
+        }
+        self.unlock(state);
+        Ok(())
+    }
+
+    /// The session has begun: those who wait for it get it.
+    pub(crate) fn begun(&self, ticket: u64, peer: &S::Peer) {
+        let mut state = self.lock();
+        let connection = state.connections.get_mut(&ticket);
+        let outcome = connection.and_then(|connection| connection.outcome.take());
+        drop(state);
+        if let Some(outcome) = outcome {
+            outcome.tell(Ok(peer.clone()));
+        }
+    }
+
+    /// The session is ending: it counts no more.
+    pub(crate) fn ends(&self, ticket: u64, id: &NodeId) {
+        self.lock().table.ends(ticket, id);
+    }
+
+    /// The connection is over. A thread that ends with it, and which nobody else joins, is joined by the next one that does so.
+    pub(crate) fn close(
         &self,
         ticket: u64,
-        result: Option<Result<Report, DialError>>,
+        result: Result<Report, DialError>,
         thread: Option<JoinHandle<()>>,
     ) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let entry = state.table.remove(ticket);
         let now = self.now();
-        if let Some((entry, id)) = entry.as_ref().and_then(|entry| Some((entry, entry.id?))) {
-            if let Stage::Active(_) = entry.stage {
+        let mut state = self.lock();
+        let Some(connection) = state.connections.remove(&ticket) else {
+            return;
+        };
+        if state.pending.leave(ticket) {
+            state.wakes = true;
+        }
+        let error = match &result {
+            Ok(report) => DialError::Closed(report.reason),
+            Err(error) => error.clone(),
+        };
+        if let Some(id) = connection.active {
+            state.table.closed(ticket, &id);
+            if state.table.peer(&id).is_none() {
                 state.schedule.session_ended(&id, now);
-            } else if let Some(outcome) = &entry.dial {
-                let error = match &result {
-                    Some(Err(error)) => error.clone(),
-                    _ => DialError::GaveWay,
-                };
-                log::debug!("dialling {id}: {error}");
-                let _ = outcome.set(Err(error));
-                state.schedule.dial_failed(&id, now);
+                state.wakes |= state.schedule.contains(&id);
             }
+            if let Some(outcome) = connection.outcome {
+                outcome.tell(Err(error));
+            }
+            state.release(&id);
+        } else if let Some(id) = connection.dialled {
+            self.dial_ended(&mut state, ticket, &id, error);
         }
-        if result.is_none() {
-            log::error!("the thread of a session panicked");
-        }
-        if let Some(Ok(report)) = result
-            && state.is_closing
+        if let Ok(report) = result
+            && self.is_closing()
             && report.was_active
         {
             state.reports.push(report);
         }
-        let thread = thread.or(entry.and_then(|entry| entry.thread));
-        let previous = std::mem::replace(&mut state.ended, thread);
-        let poll_at = state.schedule.poll_at();
-        drop(guard);
-        self.changed.notify_all();
-        self.wake_listener();
-        self.set_timer(poll_at);
+        let thread = thread.or(connection.thread);
+        let previous = match thread {
+            Some(thread) => state.ended.replace(thread),
+            None => None,
+        };
+        self.unlock(state);
+        if self.is_closing() {
+            self.changed.notify_all();
+        }
         if let Some(previous) = previous {
             // It caught its panics.
             let _ = previous.join();
         }
     }
 
-    /// An inbound connection less that is pending: the listener may go on.
-    pub(super) fn wake_listener(&self) {
-        if let Some(waker) = self.listener.get()
-            && let Err(error) = waker.wake()
-        {
-            log::error!("the listener could not be woken: {error}");
+    /// The connection goes on without the thread that opened it: one that can be joined keeps its stack.
+    pub(crate) fn detach(&self, ticket: u64) {
+        if let Some(connection) = self.lock().connections.get_mut(&ticket) {
+            connection.thread = None;
         }
     }
 
-    pub(super) fn set_timer(&self, at: PollAt) {
-        if let Some(timer) = self.timer.get() {
-            self.host.timekeeper.set(timer, at);
-        }
-    }
-}
+    // ---- The end ----
 
-/// The deadlines of the dial schedule.
-pub(super) struct Redials(pub(super) Arc<Shared>);
-
-impl Target for Redials {
-    fn on_timer(&self, now: time::Instant) -> PollAt {
-        let shared = &self.0;
-        let mut guard = shared.lock();
-        let state = &mut *guard;
-        if state.is_closing {
-            return PollAt::Idle;
-        }
-        while let Some(enode) = state.schedule.next_due(now) {
-            let id = enode.id;
-            // Some connection may be opening already; if that fails, the next turn dials.
-            let is_known = state.table.with_node(id).next().is_some();
-            if is_known || shared.start_dial(state, enode).is_err() {
-                state.schedule.dial_failed(&id, now);
-            }
-        }
-        state.schedule.poll_at()
-    }
-}
-
-impl Acceptor for Arc<Shared> {
-    fn is_open(&self) -> bool {
-        !self.lock().is_closing
-    }
-
-    fn has_room(&self) -> bool {
-        self.lock().table.pending(true) < self.max_pending
-    }
-
-    fn accept(&self, stream: TcpStream, remote: SocketAddr) {
+    /// Nothing new begins, and everything that there is ends.
+    pub(super) fn begin_shutdown(&self) {
         let mut state = self.lock();
-        if state.is_closing {
+        if self.is_closing.swap(true, Ordering::AcqRel) {
             return;
         }
-        if !state.throttle.admit(remote.ip(), self.now()) {
-            drop(state);
-            log::debug!("refusing {remote}: too many attempts from its address");
-            return;
+        let dials = state.table.take_dials();
+        let connections = state.connections.iter();
+        let connections = connections.map(|(ticket, c)| (*ticket, c.abort.clone()));
+        let connections = connections.collect();
+        state.wakes = true;
+        self.unlock(state);
+        for dial in dials {
+            dial.outcome.tell(Err(DialError::ShutDown));
         }
-        let entry = Entry {
-            dial: None,
-            id: None,
-            stage: Stage::Opening,
-            abort: None,
-            thread: None,
-        };
-        let started = self.start(&mut state, entry, move |shared, ticket| {
-            let session = Session::accept(&shared.host, stream)
-                .map_err(|error| DialError::System(Arc::new(error)))?;
-            shared.open(ticket, &session)?;
-            shared.run(ticket, session, move |report| {
-                if !report.was_active {
-                    log::debug!("refused or lost {remote}: {}", report.reason);
-                }
-                Ok(report)
-            });
-            Ok(())
-        });
+        self.service.shut_down(connections);
+    }
+
+    /// Waits for every connection to be over: returns the sessions that ended, and how many connections did not within `limit`.
+    pub(super) fn wait_for_all(&self, limit: Duration) -> (Vec<Report>, usize) {
+        let deadline = std::time::Instant::now() + limit;
+        let mut state = self.lock();
+        while !state.connections.is_empty() {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let unfinished = state.connections.len();
+        let reports = mem::take(&mut state.reports);
+        let ended = state.ended.take();
         drop(state);
-        if let Err(error) = started {
-            log::error!("no thread for the connection from {remote}: {error}");
+        if let Some(ended) = ended {
+            let _ = ended.join();
+        }
+        (reports, unfinished)
+    }
+
+    pub(super) fn closing_timeout(&self) -> Duration {
+        to_std_duration(self.host.config.closing_timeout)
+    }
+}
+
+impl<S: Service> State<S> {
+    /// Names the next connection.
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.commands.push(command);
+        self.wakes = true;
+    }
+
+    /// Whether a static or trusted peer is at this address, as far as is known.
+    fn is_known(&self, address: IpAddr) -> bool {
+        self.addresses.values().any(|known| *known == address)
+            || self.schedule.enodes().any(|enode| match &enode.host {
+                Name::Ip(ip) => ip.to_canonical() == address,
+                Name::Name(_) => false,
+            })
+    }
+
+    pub(super) fn remember(&mut self, id: NodeId, address: IpAddr) {
+        if self.schedule.contains(&id) || self.table.trusted.contains(&id) {
+            self.addresses.insert(id, address.to_canonical());
+        }
+    }
+
+    /// This node is no longer static, or no longer trusted.
+    pub(super) fn forget(&mut self, id: &NodeId) {
+        if !self.schedule.contains(id) && !self.table.trusted.contains(id) {
+            self.addresses.remove(id);
         }
     }
 }

@@ -1,210 +1,222 @@
-//! Every connection of a node, and the checks that a remote must pass, as go-ethereum's server makes them.
+//! With whom a node has sessions and whom it dials, and the checks that a remote must pass.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::hello::NodeId;
 
+use super::dialling::Outcome;
 use super::error::DialError;
-use crate::peer::PeerHandle;
-use crate::session::Stopper;
+use super::service::Remote;
+use crate::enode::Enode;
 
-/// What became of a dial, for those who wait for it.
-pub(super) type Outcome = OnceLock<Result<PeerHandle, DialError>>;
-
-/// A connection, from the moment that its thread starts to the end of that thread.
-pub(super) struct Entry {
-    /// The dial that makes it; `None` if the remote dialled.
-    pub(super) dial: Option<Arc<Outcome>>,
-    /// Whom we dialled, or who the remote proved to be.
-    pub(super) id: Option<NodeId>,
-    pub(super) stage: Stage,
-    pub(super) abort: Option<Abort>,
-    pub(super) thread: Option<JoinHandle<()>>,
+/// A dial that has made no session yet: one for each node at most.
+pub(super) struct Dial<P> {
+    /// Of its connection.
+    pub(super) ticket: u64,
+    pub(super) stage: DialStage,
+    pub(super) outcome: Arc<Outcome<P>>,
 }
 
-pub(super) enum Stage {
+pub(super) enum DialStage {
+    /// A session with this node is ending: it is dialled after that.
+    Held(Enode),
     /// There is no connection yet.
     Connecting,
-    /// In the handshake.
+    /// The connection is there, and its session opens.
     Opening,
-    /// The first check was passed, Hello was not accepted yet.
-    Admitted,
-    Active(PeerHandle),
+    /// The remote said that there is a session, or will be, by this error: that is waited for.
+    Awaiting(DialError),
 }
 
-/// How a connection is ended from outside.
-#[derive(Clone)]
-pub(super) enum Abort {
-    Lookup(std::sync::mpsc::Sender<super::dial::Lookup>),
-    Connect(Arc<mio::Waker>),
-    Session(Stopper),
+struct Known<P> {
+    /// The session that is active, and the ticket of its connection.
+    live: Option<(u64, P)>,
+    /// Sessions that are ending and not over.
+    ending: u32,
+    dial: Option<Dial<P>>,
 }
 
-impl Abort {
-    /// Ends it; a session is told `reason`. Call it without a lock.
-    pub(super) fn call(self, reason: DisconnectReason) {
-        match self {
-            // Whoever waits has gone if this fails.
-            Self::Lookup(sender) => drop(sender.send(super::dial::Lookup::CalledOff)),
-            Self::Connect(waker) => {
-                if let Err(error) = waker.wake() {
-                    log::error!("a dial could not be called off: {error}");
-                }
-            }
-            Self::Session(stopper) => stopper.stop(reason),
-        }
-    }
-}
-
-/// What a check says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Admit,
-    /// A session that is ending is in the way: ask again when the table changed.
-    Wait,
-    Reject(DisconnectReason),
-}
-
-pub(super) struct Table {
+/// All nodes with which there is a session or a dial.
+pub(super) struct Table<P> {
     own: NodeId,
-    max_peers: usize,
-    entries: BTreeMap<u64, Entry>,
-    next: u64,
+    pub(super) max_peers: usize,
     pub(super) trusted: HashSet<NodeId>,
+    nodes: HashMap<NodeId, Known<P>>,
+    /// Nodes with a session, and with a dial that counts as pending.
+    live: usize,
+    dialling: usize,
 }
 
-impl Table {
-    pub(super) fn new(own: NodeId, max_peers: usize) -> Self {
+impl<P: Remote> Table<P> {
+    pub(super) fn new(own: NodeId, max_peers: usize, trusted: HashSet<NodeId>) -> Self {
         Self {
             own,
             max_peers,
-            entries: BTreeMap::new(),
-            next: 0,
-            trusted: HashSet::new(),
+            trusted,
+            nodes: HashMap::new(),
+            live: 0,
+            dialling: 0,
         }
     }
 
-    /// The number of the next entry.
-    pub(super) fn next_ticket(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn known(&mut self, id: NodeId) -> &mut Known<P> {
+        self.nodes.entry(id).or_insert_with(|| Known {
+            live: None,
+            ending: 0,
+            dial: None,
+        })
     }
 
-    pub(super) fn insert(&mut self, ticket: u64, entry: Entry) {
-        self.entries.insert(ticket, entry);
+    /// Forgets a node of which nothing is left.
+    fn tidy(&mut self, id: &NodeId) {
+        let is_idle =
+            |known: &Known<P>| known.live.is_none() && known.ending == 0 && known.dial.is_none();
+        if self.nodes.get(id).is_some_and(is_idle) {
+            self.nodes.remove(id);
+        }
     }
 
-    pub(super) fn get_mut(&mut self, ticket: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(&ticket)
-    }
-
-    pub(super) fn remove(&mut self, ticket: u64) -> Option<Entry> {
-        self.entries.remove(&ticket)
-    }
-
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The connections with this node, as far as it is known whose they are.
-    pub(super) fn with_node(&self, id: NodeId) -> impl Iterator<Item = &Entry> {
-        self.entries().filter(move |entry| entry.id == Some(id))
-    }
+    // ---- Who is there ----
 
     /// The sessions that are active and not ending.
-    pub(super) fn live(&self) -> impl Iterator<Item = &PeerHandle> {
-        self.entries().filter_map(Entry::live)
+    pub(super) fn peers(&self) -> impl Iterator<Item = &P> {
+        let live = self.nodes.values().filter_map(|known| known.live.as_ref());
+        live.map(|(_, peer)| peer).filter(|peer| !peer.is_ending())
     }
 
-    /// Connections of one direction that are not active yet.
-    pub(super) fn pending(&self, inbound: bool) -> usize {
-        self.entries()
-            .filter(|entry| {
-                entry.dial.is_none() == inbound && !matches!(entry.stage, Stage::Active(_))
-            })
-            .count()
+    /// The active session with this node.
+    pub(super) fn peer(&self, id: &NodeId) -> Option<&P> {
+        let (_, peer) = self.nodes.get(id)?.live.as_ref()?;
+        (!peer.is_ending()).then_some(peer)
     }
 
+    /// Whether a session with this node is ending.
+    pub(super) fn is_ending(&self, id: &NodeId) -> bool {
+        self.peer(id).is_none()
+            && (self.nodes.get(id)).is_some_and(|known| known.live.is_some() || known.ending > 0)
+    }
+
+    /// Whether there are as many sessions as may be, for this node.
     pub(super) fn is_full_for(&self, id: &NodeId) -> bool {
-        !self.trusted.contains(id) && self.live().count() >= self.max_peers
+        // Those that are ending and not told so are looked for only where it matters.
+        self.live >= self.max_peers
+            && !self.trusted.contains(id)
+            && self.peers().count() >= self.max_peers
     }
 
-    /// The check before Hello, and after it (`is_last`), of the connection with this number and the node that it proved to be.
-    ///
-    /// The first session that passes the last check stays. While both nodes dial each other, that could be one session here
-    /// and the other there, and both would end; so the node with the smaller identity turns the remote's session away at the
-    /// first check while its own is opening, and the other node does not.
-    ///
-    /// A session that is ending counts no more, but is waited for; unless `is_patient`, it counts.
-    pub(super) fn check(
-        &self,
+    // ---- Checks ----
+
+    /// The check before Hello, of the node that a remote claims to be. While both nodes dial each other, the node with the
+    /// smaller identity turns the remote's connection away while its own opens, and the other node does not: so one stays.
+    pub(super) fn check_claim(&self, id: NodeId, inbound: bool) -> Result<(), DisconnectReason> {
+        self.check(&id)?;
+        let dial = self.nodes.get(&id).and_then(|known| known.dial.as_ref());
+        let opens = dial.is_some_and(|dial| matches!(dial.stage, DialStage::Opening));
+        match inbound && self.own < id && opens {
+            true => Err(DisconnectReason::ALREADY_CONNECTED),
+            false => Ok(()),
+        }
+    }
+
+    fn check(&self, id: &NodeId) -> Result<(), DisconnectReason> {
+        if self.is_full_for(id) {
+            return Err(DisconnectReason::TOO_MANY_PEERS);
+        }
+        if self.peer(id).is_some() {
+            return Err(DisconnectReason::ALREADY_CONNECTED);
+        }
+        if *id == self.own {
+            return Err(DisconnectReason::SELF);
+        }
+        Ok(())
+    }
+
+    /// The check after Hello; if it is passed, the session is in the table. Returns the dial of this node, which is over, unless
+    /// it has another connection: that one ends by itself.
+    pub(super) fn activate(
+        &mut self,
         ticket: u64,
-        id: NodeId,
-        is_last: bool,
-        is_patient: bool,
-    ) -> Verdict {
-        let others = || {
-            self.entries
-                .iter()
-                .filter(|(other, _)| **other != ticket)
-                .map(|(_, entry)| entry)
-        };
-        let mut waits = false;
-        let mut blocks = |live: bool, all: bool| {
-            waits |= all;
-            live || (all && !is_patient)
-        };
-        let live = others().filter(|entry| entry.live().is_some()).count();
-        let all = others().filter(|entry| entry.is_active()).count();
-        if !self.trusted.contains(&id) && blocks(live >= self.max_peers, all >= self.max_peers) {
-            return Verdict::Reject(DisconnectReason::TOO_MANY_PEERS);
+        peer: &P,
+    ) -> Result<Option<Dial<P>>, DisconnectReason> {
+        let id = peer.id();
+        self.check(&id)?;
+        let known = self.known(id);
+        if known.live.replace((ticket, peer.clone())).is_some() {
+            known.ending += 1;
+        } else {
+            self.live += 1;
         }
-        let same = || others().filter(|entry| entry.id == Some(id));
-        let live = same().any(|entry| entry.live().is_some());
-        if blocks(live, same().any(Entry::is_active)) {
-            return Verdict::Reject(DisconnectReason::ALREADY_CONNECTED);
-        }
-        let inbound = self
-            .entries
-            .get(&ticket)
-            .is_some_and(|entry| entry.dial.is_none());
-        let own_opens = || {
-            same().any(|entry| {
-                entry.dial.is_some() && matches!(entry.stage, Stage::Opening | Stage::Admitted)
-            })
-        };
-        if !is_last && inbound && self.own < id && own_opens() {
-            return Verdict::Reject(DisconnectReason::ALREADY_CONNECTED);
-        }
-        if id == self.own {
-            return Verdict::Reject(DisconnectReason::SELF);
-        }
-        if waits { Verdict::Wait } else { Verdict::Admit }
-    }
-}
-
-impl Entry {
-    fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Active(_))
+        let dial = self.nodes.get(&id).and_then(|known| known.dial.as_ref());
+        let opens_another = dial
+            .is_some_and(|dial| matches!(dial.stage, DialStage::Opening) && dial.ticket != ticket);
+        Ok(match opens_another {
+            true => None,
+            false => self.take_dial(&id, None),
+        })
     }
 
-    /// Its session, if that is active and not ending.
-    pub(super) fn live(&self) -> Option<&PeerHandle> {
-        match &self.stage {
-            Stage::Active(peer) if peer.close_reason().is_none() => Some(peer),
-            _ => None,
+    /// The session is ending: it counts no more.
+    pub(super) fn ends(&mut self, ticket: u64, id: &NodeId) {
+        if let Some(known) = self.nodes.get_mut(id)
+            && known.live.as_ref().is_some_and(|(live, _)| *live == ticket)
+        {
+            known.live = None;
+            known.ending += 1;
+            self.live -= 1;
         }
     }
 
-    /// Whether the remote was admitted or is a peer already.
-    pub(super) fn is_admitted(&self) -> bool {
-        matches!(self.stage, Stage::Admitted | Stage::Active(_))
+    /// The session is over.
+    pub(super) fn closed(&mut self, ticket: u64, id: &NodeId) {
+        self.ends(ticket, id);
+        if let Some(known) = self.nodes.get_mut(id) {
+            known.ending = known.ending.saturating_sub(1);
+        }
+        self.tidy(id);
+    }
+
+    // ---- Dials ----
+
+    /// Dials that have made no session yet, those apart that only wait for one.
+    pub(super) fn dialling(&self) -> usize {
+        self.dialling
+    }
+
+    pub(super) fn dial(&mut self, id: &NodeId) -> Option<&mut Dial<P>> {
+        self.nodes.get_mut(id)?.dial.as_mut()
+    }
+
+    pub(super) fn add_dial(&mut self, id: NodeId, dial: Dial<P>) {
+        self.known(id).dial = Some(dial);
+        self.dialling += 1;
+    }
+
+    /// The dial is over as such: its connection ended, and what it waits for is a session that others make.
+    pub(super) fn await_session(&mut self, id: &NodeId, error: DialError) {
+        if let Some(dial) = self.dial(id) {
+            dial.stage = DialStage::Awaiting(error);
+            self.dialling -= 1;
+        }
+    }
+
+    /// Takes out the dial of this node, if it has this ticket.
+    pub(super) fn take_dial(&mut self, id: &NodeId, ticket: Option<u64>) -> Option<Dial<P>> {
+        let known = self.nodes.get_mut(id)?;
+        let is_it = |dial: &mut Dial<P>| ticket.is_none_or(|ticket| dial.ticket == ticket);
+        let dial = known.dial.take_if(is_it)?;
+        if !matches!(dial.stage, DialStage::Awaiting(..)) {
+            self.dialling -= 1;
+        }
+        self.tidy(id);
+        Some(dial)
+    }
+
+    /// Takes out every dial.
+    pub(super) fn take_dials(&mut self) -> Vec<Dial<P>> {
+        let ids: Vec<_> = self.nodes.keys().copied().collect();
+        let dials = ids.iter().filter_map(|id| self.take_dial(id, None));
+        dials.collect()
     }
 }

@@ -24,6 +24,7 @@ use crate::events::PeerEvent;
 use crate::host::{Host, MAX_PROTOCOLS};
 use crate::inbox::{Arrived, Inbox, Observer};
 use crate::memory::Account;
+use crate::node::Threads;
 use crate::offer::Offer;
 use crate::peer::HelloText;
 
@@ -35,7 +36,7 @@ const HELLO_WAIT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Machine {
     connection: Connection,
-    tools: Tools,
+    tools: Tools<Threads>,
     /// What the session offers, once that is decided.
     offer: Arc<OnceLock<Arc<Offer>>>,
     /// Until then our Hello waits for the remote's.
@@ -110,6 +111,11 @@ impl Machine {
 
     pub(crate) fn peer(&self) -> &Peer<MAX_PROTOCOLS> {
         self.connection.peer()
+    }
+
+    /// Whether a frame has proved the identity that the handshake claims.
+    pub(crate) fn is_authentic(&self) -> bool {
+        self.connection.is_authentic()
     }
 
     /// Whether messages go compressed, once the session is active.

@@ -5,13 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_std::enode::Enode;
-use devp2p_std::event_loop::{EventNode, Handle, Handler, Message, Session};
+use devp2p_std::event_loop::{EventNode, Handle, Handler, Loops, Message, Session};
 use devp2p_std::host::Host;
 use devp2p_std::protocol::{Failure, Protocol};
 use devp2p_tests::geth::{BOUND, Geth, fnv, random};
 use serde_json::json;
 
-use crate::local::{Dialler, both_ways, host_with};
+use crate::local::{Dialler, both_ways, host};
 
 /// Sizes of payloads: around frames, blocks and buffers, and the largest that a frame holds when it does not compress.
 const SIZES: [usize; 8] = [0, 1, 55, 1024, 65_535, 65_536, 1 << 20, 16_776_442];
@@ -42,17 +42,18 @@ impl Handler for Echo {
 }
 
 struct Ours {
-    host: Arc<Host>,
+    host: Arc<Host<Loops>>,
     node: EventNode,
     answers: Receiver<Vec<u8>>,
     ends: Receiver<CloseReason>,
 }
 
 fn ours() -> Ours {
-    let host = host_with([Protocol::for_event_loop("echo", 1, 2).expect("a valid name")]);
+    let echo = Protocol::for_handlers("echo", 1, 2).expect("a valid name");
+    let host = host().protocol(echo).build().expect("a host");
     let (answers, answered) = channel();
     let (ends, ended) = channel();
-    let node = EventNode::builder(Arc::clone(&host), move |_| {
+    let node = EventNode::with_handlers(Arc::clone(&host), move |_| {
         Ok::<_, DisconnectReason>(Echo {
             answers: answers.clone(),
             ends: ends.clone(),
@@ -71,7 +72,7 @@ impl Ours {
     fn connect(&self, dialler: Dialler, geth: &Geth) -> Handle {
         match dialler {
             Dialler::Us => {
-                let dial = self.node.dial(&geth.enode()).expect("a dial");
+                let dial = self.node.begin_dial(&geth.enode()).expect("a dial");
                 let outcome = dial.wait_timeout(BOUND).expect("the dial hangs");
                 outcome.expect("a session")
             }

@@ -11,6 +11,7 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_std::enode::Enode;
 use devp2p_std::host::{Builder, Host};
+use devp2p_std::node::Service;
 use devp2p_std::peer::PeerHandle;
 use devp2p_std::protocol::Protocol;
 use devp2p_std::session::{Candidate, Report, Session};
@@ -18,7 +19,7 @@ use devp2p_tests::geth::{BOUND, Geth};
 use serde_json::{Value, json};
 
 /// Begins a host with an identity of its own.
-pub(crate) fn host() -> Builder {
+pub(crate) fn host<S: Service>() -> Builder<S> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).expect("randomness");
     Host::builder(NodeKey::new(&secret).expect("a valid secret"))

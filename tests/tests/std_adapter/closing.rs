@@ -237,7 +237,7 @@ fn a_session_stopped_before_the_remote_said_hello_tells_it() {
     drop(raw);
     let report = running.report();
     assert_eq!(report.reason, CloseReason::Local(R::TOO_MANY_PEERS));
-    assert!(report.id.is_some() && !report.was_active);
+    assert!(report.id.is_none() && !report.was_active);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn cast(seed: u64, part: &Part) -> Cast {
     let barrier = Arc::new(Barrier::new(2));
     let (mut hands, mut roles) = (Vec::new(), Vec::new());
     for (index, role) in part.roles.iter().enumerate() {
-        let protocol = Protocol::for_event_loop(role.name, 1, role.length).expect("a valid name");
+        let protocol = Protocol::for_handlers(role.name, 1, role.length).expect("a valid name");
         builder = builder.protocol(protocol.message_limit(LIMIT).inbox(INBOX));
         let (hand, came) = channel();
         hands.push(hand);
@@ -201,7 +201,7 @@ fn cast(seed: u64, part: &Part) -> Cast {
     let host = builder.build().expect("a host");
     // Taken by the one session; or dropped with the node if there never is one.
     let hands = Mutex::new(Some((hands, ends)));
-    let node = EventNode::builder(host, move |_| {
+    let node = EventNode::with_handlers(host, move |_| {
         let taken = hands.lock().expect("no panic").take();
         let (hands, ends) = taken.expect("one session");
         Ok::<_, DisconnectReason>(Ending(Hands(hands), ends))
@@ -252,7 +252,7 @@ impl Stage for OnLoops {
         let (a, b) = (cast(1, a), cast(2, b));
         let address = b.node.local_addr().expect("it listens");
         let enode = Enode::new(b.node.host().id(), address);
-        let dial = a.node.dial(&enode).expect("a dial");
+        let dial = a.node.begin_dial(&enode).expect("a dial");
         // A session that ends as soon as it is active may have ended before this is told.
         let _ = dial.wait_timeout(HANG).expect("the dial hangs");
         [a, b].map(|cast| {

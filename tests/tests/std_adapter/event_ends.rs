@@ -7,12 +7,12 @@ use std::thread;
 
 use devp2p_core::disconnect::DisconnectReason as R;
 use devp2p_core::error::{CloseReason, TransportError, WriteError};
-use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
+use devp2p_std::event_loop::{EventNode, Handler, Loops, Message, Session};
 use devp2p_std::node::{DialError, Node as ThreadNode};
 use devp2p_std::protocol::{Failure, Protocol};
 
 use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send, wait_for_peers};
-use crate::session_rig::{HANG, config, host, host_with, millis, noise};
+use crate::session_rig::{HANG, config, host, host_with, key, millis, noise};
 
 const fn told(reason: R) -> CloseReason {
     CloseReason::RemoteRequested(Some(reason))
@@ -125,15 +125,11 @@ fn who_is_too_many_connected_already_or_ourselves_is_told_so() {
     let server = node_with(
         &host(1, vec![protocol("test", 1)]),
         Script::default(),
-        |b| {
-            b.listen("127.0.0.1:0")
-                .max_peers(1)
-                .trusted(host(4, vec![]).id())
-        },
+        |b| b.listen("127.0.0.1:0").max_peers(1).trusted(*key(4).id()),
     );
     let client = |n| node(&host(n, vec![protocol("test", 1)]), Script::default());
     let refused = |client: &crate::event_rig::Node| {
-        let dial = client.node.dial(&server.enode()).expect("a dial");
+        let dial = client.node.begin_dial(&server.enode()).expect("a dial");
         let outcome = dial.wait_timeout(HANG).expect("an outcome");
         outcome.expect_err("not admitted").remote_reason()
     };
@@ -148,7 +144,7 @@ fn who_is_too_many_connected_already_or_ourselves_is_told_so() {
     server.node.add_trusted(own.node.host().id());
     let dial = own
         .node
-        .dial(&server.enode())
+        .begin_dial(&server.enode())
         .expect_err("its own identity");
     assert!(matches!(dial, DialError::ToSelf), "{dial}");
     // The place is free when the session has ended.
@@ -169,7 +165,7 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
         }
     }
     let host_of = |n| host(n, vec![protocol("test", 1)]);
-    let server = EventNode::builder(host_of(1), |remote| match remote.client_name() {
+    let server = EventNode::with_handlers(host_of(1), |remote| match remote.client_name() {
         "unwanted" => Err(R::USELESS_PEER),
         _ => Ok(Nothing),
     });
@@ -178,16 +174,18 @@ fn the_maker_of_handlers_may_turn_a_remote_away() {
     let enode = devp2p_std::enode::Enode::new(server.host().id(), address);
     let unwanted = host_with(2, vec![protocol("test", 1)], |b| b.client_name("unwanted"));
     let unwanted = node(&unwanted, Script::default());
-    let dial = unwanted.node.dial(&enode).expect("a dial").wait();
+    let dial = unwanted.node.dial(&enode);
     // Hello was said before: the session may have been active on the other side.
     match dial {
         Ok(handle) => assert_eq!(handle.closed(), told(R::USELESS_PEER)),
         Err(error) => assert_eq!(error.remote_reason(), Some(R::USELESS_PEER)),
     }
+    let events = server.host().subscribe_sessions(10);
     let wanted = node(&host_of(3), Script::default());
     let handle = wanted.dial(&enode);
     assert_eq!(handle.close_reason(), None);
-    wait_for_peers(&server, 1);
+    (events.receiver().recv_timeout(HANG)).expect("the session is active there too");
+    assert_eq!(server.peer_count(), 1);
 }
 
 #[test]
@@ -196,8 +194,8 @@ fn two_nodes_that_dial_each_other_have_one_session() {
         let one = node(&host(1, vec![protocol("echo", 2)]), echo());
         let two = node(&host(2, vec![protocol("echo", 2)]), echo());
         let dials = [
-            one.node.dial(&two.enode()).expect("a dial"),
-            two.node.dial(&one.enode()).expect("a dial"),
+            one.node.begin_dial(&two.enode()).expect("a dial"),
+            two.node.begin_dial(&one.enode()).expect("a dial"),
         ];
         let outcomes = dials.map(|dial| dial.wait_timeout(HANG).expect("an outcome"));
         let live = outcomes.iter().flatten();
@@ -212,7 +210,7 @@ fn two_nodes_that_dial_each_other_have_one_session() {
 fn no_shared_capability_is_a_useless_peer() {
     let server = node(&host(1, vec![protocol("theirs", 1)]), Script::default());
     let client = node(&host(2, vec![protocol("ours", 1)]), Script::default());
-    let dial = client.node.dial(&server.enode()).expect("a dial");
+    let dial = client.node.begin_dial(&server.enode()).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let DialError::Closed(reason) = outcome.expect_err("nothing is shared") else {
         panic!("not by the session's end");
@@ -227,8 +225,8 @@ fn another_identity_than_dialled_fails_the_handshake() {
     let server = node(&host(1, vec![protocol("test", 1)]), Script::default());
     let client = node(&host(2, vec![protocol("test", 1)]), Script::default());
     let mut enode = server.enode();
-    enode.id = host(3, vec![]).id();
-    let dial = client.node.dial(&enode).expect("a dial");
+    enode.id = *key(3).id();
+    let dial = client.node.begin_dial(&enode).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let error = outcome.expect_err("not who was dialled");
     let expected =
@@ -241,7 +239,7 @@ fn another_identity_than_dialled_fails_the_handshake() {
 
 #[test]
 fn a_remote_that_says_nothing_is_late_for_the_handshake() {
-    let short = |b: devp2p_std::host::Builder| {
+    let short = |b: devp2p_std::host::Builder<Loops>| {
         b.config(config(|config| config.handshake_timeout = millis(50)))
     };
     let host = host_with(1, vec![protocol("test", 1)], short);
@@ -250,7 +248,7 @@ fn a_remote_that_says_nothing_is_late_for_the_handshake() {
     let address = silent.local_addr().expect("its address");
     let stream = TcpStream::connect(address).expect("a connection");
     let (_kept, _) = silent.accept().expect("a connection");
-    let remote = crate::session_rig::host(2, vec![]).id();
+    let remote = *key(2).id();
     let dial = node.node.dial_over(stream, remote).expect("a dial");
     let outcome = dial.wait_timeout(HANG).expect("an outcome");
     let error = outcome.expect_err("nobody answers");
@@ -309,8 +307,9 @@ fn a_remote_that_does_not_answer_a_ping_is_late() {
 
 #[test]
 fn an_idle_session_stays_alive_by_pings() {
-    let often =
-        |b: devp2p_std::host::Builder| b.config(config(|config| config.ping_interval = millis(5)));
+    let often = |b: devp2p_std::host::Builder<Loops>| {
+        b.config(config(|config| config.ping_interval = millis(5)))
+    };
     let server = node(
         &host_with(1, vec![protocol("test", 1)], often),
         Script::default(),
@@ -338,8 +337,8 @@ fn a_paused_subprotocol_holds_the_sender_back_and_loses_nothing() {
         on_active: Arc::new(|session| session.pause(0)),
         ..Script::default()
     };
-    let inbox = |p: Protocol| p.inbox(200_000);
-    let both = |p: Protocol| vec![p, protocol("other", 1)];
+    let inbox = |p: Protocol<Loops>| p.inbox(200_000);
+    let both = |p: Protocol<Loops>| vec![p, protocol("other", 1)];
     let server = node(&host(1, both(inbox(protocol("bulk", 1)))), paused);
     let client = node_with(
         &host(2, both(protocol("bulk", 1))),
@@ -393,7 +392,7 @@ fn a_subprotocol_that_stays_paused_ends_the_session_as_stalled() {
         on_active: Arc::new(|session| session.pause(0)),
         ..Script::default()
     };
-    let soon = |b: devp2p_std::host::Builder| {
+    let soon = |b: devp2p_std::host::Builder<Loops>| {
         b.config(config(|config| config.hold_back_limit = millis(100)))
     };
     let bulk = protocol("bulk", 1).inbox(1000);
@@ -503,20 +502,21 @@ fn shutting_down_tells_every_remote_and_every_dial() {
     let threads = ThreadNode::builder(host(2, vec![threads.expect("a valid name")]));
     let threads = threads.start().expect("a node");
     let peer = threads.dial(&server.enode()).expect("a session");
+    assert_eq!(server.next(), Seen::Active);
     let shutdown = server.node.shutdown();
-    assert_eq!(shutdown.stuck, 0);
+    assert_eq!(shutdown.unfinished, 0);
     let quit = CloseReason::Local(R::CLIENT_QUITTING);
     let ends: Vec<_> = shutdown
-        .sessions
+        .reports
         .iter()
-        .map(|end| (end.peer, end.reason))
+        .map(|end| (end.id, end.reason))
         .collect();
-    assert_eq!(ends, [(threads.host().id(), quit)]);
+    assert_eq!(ends, [(Some(threads.host().id()), quit)]);
     assert_eq!(peer.closed(), told(R::CLIENT_QUITTING));
     assert_eq!(server.closed(), quit);
-    let dial = server.node.dial(&threads_enode(&threads));
+    let dial = server.node.begin_dial(&threads_enode(&threads));
     assert!(matches!(dial, Err(DialError::ShutDown)));
-    assert_eq!(server.node.shutdown().sessions.len(), 0);
+    assert_eq!(server.node.shutdown().reports.len(), 0);
 }
 
 fn threads_enode(node: &ThreadNode) -> devp2p_std::enode::Enode {
@@ -622,7 +622,7 @@ fn a_handler_that_is_dropped_after_its_session_holds_nothing_back() {
     }
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&dropped);
-    let server = EventNode::builder(host(1, vec![protocol("test", 1)]), move |_| {
+    let server = EventNode::with_handlers(host(1, vec![protocol("test", 1)]), move |_| {
         Ok::<_, R>(Noisy(Arc::clone(&flag)))
     });
     let server = server
@@ -638,6 +638,6 @@ fn a_handler_that_is_dropped_after_its_session_holds_nothing_back() {
         handle.disconnect(R::REQUESTED);
         handle.closed();
     }
-    assert_eq!(server.shutdown().stuck, 0);
+    assert_eq!(server.shutdown().unfinished, 0);
     assert!(dropped.load(Ordering::Relaxed));
 }

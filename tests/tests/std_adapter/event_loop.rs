@@ -8,8 +8,8 @@ use devp2p_std::enode::Enode;
 use devp2p_std::node::Node as ThreadNode;
 use devp2p_std::protocol::Protocol;
 
-use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send, wait_for_peers};
-use crate::session_rig::{HANG, config, host, host_with, noise};
+use crate::event_rig::{Script, Seen, echo, node, node_with, protocol, send};
+use crate::session_rig::{HANG, config, host, host_with, key, noise};
 
 /// Sizes around what is special: empty, one block, a frame of the literal form, the buffers, the limit.
 const SIZES: [usize; 11] = [
@@ -139,9 +139,10 @@ fn two_hundred_sessions_talk_at_once() {
             node_with(&host, Script::default(), |b| b.loops(1))
         })
         .collect();
+    let events = server.node.host().subscribe_sessions(1000);
     let dials: Vec<_> = clients
         .iter()
-        .map(|client| client.node.dial(&server.enode()).expect("a dial"))
+        .map(|client| client.node.begin_dial(&server.enode()).expect("a dial"))
         .collect();
     let handles: Vec<_> = dials
         .into_iter()
@@ -151,7 +152,10 @@ fn two_hundred_sessions_talk_at_once() {
                 .expect("a session")
         })
         .collect();
-    wait_for_peers(&server.node, usize::from(SESSIONS));
+    for _ in 0..SESSIONS {
+        (events.receiver().recv_timeout(HANG)).expect("the session is active there too");
+    }
+    assert_eq!(server.node.peer_count(), usize::from(SESSIONS));
     for n in 0..MESSAGES {
         for handle in &handles {
             send(handle, 0, 0, &noise(n as usize * 100));
@@ -164,11 +168,11 @@ fn two_hundred_sessions_talk_at_once() {
         }
     }
     let shutdown = server.node.shutdown();
-    assert_eq!(shutdown.stuck, 0);
+    assert_eq!(shutdown.unfinished, 0);
     let mut ends = HashMap::new();
-    for ended in &shutdown.sessions {
+    for ended in &shutdown.reports {
         assert_eq!(ended.reason, CloseReason::Local(R::CLIENT_QUITTING));
-        *ends.entry(ended.peer).or_insert(0) += 1;
+        *ends.entry(ended.id).or_insert(0) += 1;
     }
     assert_eq!(ends.len(), usize::from(SESSIONS));
     for client in &clients {
@@ -266,7 +270,7 @@ fn a_dial_of_nobody_says_so() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nobody.local_addr().expect("its address");
     drop(nobody);
-    let dial = client.node.dial(&Enode::new(host(2, vec![]).id(), address));
+    let dial = client.node.begin_dial(&Enode::new(*key(2).id(), address));
     let outcome = dial
         .expect("a dial")
         .wait_timeout(HANG)

@@ -7,15 +7,16 @@ use std::time::Instant;
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::{CloseReason, WriteError};
 use devp2p_std::enode::Enode;
-use devp2p_std::event_loop::{Builder, EventNode, Handle, Handler, Message, Oversize, Session};
+use devp2p_std::event_loop::{EventNode, Handle, Handler, Loops, Message, Oversize, Session};
 use devp2p_std::host::Host;
+use devp2p_std::node::Builder;
 use devp2p_std::protocol::{Failure, Protocol};
 
 use crate::session_rig::HANG;
 
 /// A protocol for handlers.
-pub(crate) fn protocol(name: &str, length: u32) -> Protocol {
-    Protocol::for_event_loop(name, 1, length).expect("a valid name")
+pub(crate) fn protocol(name: &str, length: u32) -> Protocol<Loops> {
+    Protocol::for_handlers(name, 1, length).expect("a valid name")
 }
 
 /// What a handler was called with.
@@ -134,19 +135,19 @@ pub(crate) struct Node {
 }
 
 /// One that listens.
-pub(crate) fn node(host: &Arc<Host>, script: Script) -> Node {
+pub(crate) fn node(host: &Arc<Host<Loops>>, script: Script) -> Node {
     node_with(host, script, |builder| {
         builder.listen("127.0.0.1:0").loops(2)
     })
 }
 
 pub(crate) fn node_with(
-    host: &Arc<Host>,
+    host: &Arc<Host<Loops>>,
     script: Script,
-    set: impl FnOnce(Builder) -> Builder,
+    set: impl FnOnce(Builder<Loops>) -> Builder<Loops>,
 ) -> Node {
     let (sender, seen) = channel();
-    let builder = EventNode::builder(Arc::clone(host), move |_| {
+    let builder = EventNode::with_handlers(Arc::clone(host), move |_| {
         Ok::<_, DisconnectReason>(Told {
             seen: sender.clone(),
             script: script.clone(),
@@ -159,13 +160,12 @@ pub(crate) fn node_with(
 impl Node {
     /// What others dial.
     pub(crate) fn enode(&self) -> Enode {
-        let address = self.node.local_addr().expect("it listens");
-        Enode::new(self.node.host().id(), address)
+        self.node.enode()
     }
 
     /// A session with this node.
     pub(crate) fn dial(&self, enode: &Enode) -> Handle {
-        let dialling = self.node.dial(enode).expect("a dial");
+        let dialling = self.node.begin_dial(enode).expect("a dial");
         let outcome = dialling.wait_timeout(HANG).expect("the dial hangs");
         outcome.expect("a session")
     }

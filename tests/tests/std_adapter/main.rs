@@ -18,6 +18,7 @@ mod learn;
 mod memory;
 mod memory_cap;
 mod node;
+mod node_alike;
 mod node_schedule;
 mod session;
 mod session_admission;

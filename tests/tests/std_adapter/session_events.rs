@@ -7,10 +7,11 @@ use std::time::Duration;
 use devp2p_core::code::LocalCode;
 use devp2p_core::disconnect::DisconnectReason as R;
 use devp2p_core::error::CloseReason;
+use devp2p_core::hello::NodeId;
 use devp2p_std::enode::Enode;
 use devp2p_std::events::{PeerEvent, Subscription};
 use devp2p_std::host::Host;
-use devp2p_std::node::Node;
+use devp2p_std::node::{Node, Service};
 use devp2p_std::protocol::Protocol;
 
 use crate::event_rig::{Script, node_with};
@@ -162,7 +163,7 @@ fn traffic_is_counted_for_the_session_and_the_host() {
 }
 
 /// Where the remote of the first session is, as its events and its handle tell it.
-fn remote_of(host: &Arc<Host>, listening: &Enode) -> (Option<SocketAddr>, String) {
+fn remote_of<S: Service>(host: &Arc<Host<S>>, listening: &Enode) -> (Option<SocketAddr>, String) {
     let events = host.subscribe_sessions(4);
     let client = self::host(2, vec![controlled("test", 3, 8).0]);
     let client = Node::builder(client).start().expect("a node");
@@ -177,21 +178,21 @@ fn remote_of(host: &Arc<Host>, listening: &Enode) -> (Option<SocketAddr>, String
 fn a_listener_for_both_families_tells_ipv4_addresses_as_such() {
     // Its sockets have them mapped into IPv6.
     const BOTH: &str = "[::]:0";
-    let enode_of = |host: &Arc<Host>, listens: Option<SocketAddr>| {
+    let enode_of = |id: NodeId, listens: Option<SocketAddr>| {
         let port = listens.expect("it listens").port();
-        Enode::new(host.id(), (Ipv4Addr::LOCALHOST, port).into())
+        Enode::new(id, (Ipv4Addr::LOCALHOST, port).into())
     };
     let own = host(1, vec![controlled("test", 3, 8).0]);
     let node = Node::builder(Arc::clone(&own)).listen(BOTH).start();
     let node = node.expect("a node");
-    let (remote, stated) = remote_of(&own, &enode_of(&own, node.local_addr()));
+    let (remote, stated) = remote_of(&own, &enode_of(own.id(), node.local_addr()));
     assert_eq!(remote.map(|addr| addr.to_string()), Some(stated));
     assert!(is_ipv4(remote), "{remote:?}");
 
-    let test = Protocol::for_event_loop("test", 3, 8);
+    let test = Protocol::for_handlers("test", 3, 8);
     let own = host(3, vec![test.expect("a valid name")]);
     let node = node_with(&own, Script::default(), |b| b.listen(BOTH).loops(1));
-    let (remote, _) = remote_of(&own, &enode_of(&own, node.node.local_addr()));
+    let (remote, _) = remote_of(&own, &enode_of(own.id(), node.node.local_addr()));
     assert!(is_ipv4(remote), "{remote:?}");
 }
 

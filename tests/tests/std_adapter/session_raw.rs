@@ -1,4 +1,5 @@
 //! A remote made by hand of the core's parts, which does what no session would.
+use std::cell::Cell;
 use std::io::{Read, Write};
 
 use devp2p_core::capability::Protocol;
@@ -9,10 +10,11 @@ use devp2p_core::hello::{Hello, MAX_HELLO_LENGTH, NodeId};
 use devp2p_core::inbox::{Admit, Inboxes, Meta, Window};
 use devp2p_core::peer::BaseMessage;
 use devp2p_core::rlp;
+use devp2p_core::rlpx::curve::{Curve, PointBytes, SecretBytes, SignatureBytes};
 use devp2p_core::rlpx::handshake::{MAX_RECEIVED, MAX_SENT};
 use devp2p_core::rlpx::receive::{FIRST_FRAME_BUFFER, First, ReceiveHalf, Status};
 use devp2p_core::rlpx::transmit::{HEADER_LENGTH, TransmitHalf, frame_length};
-use devp2p_core::rlpx::{Entropy, FrameKeys, Handshake, Step};
+use devp2p_core::rlpx::{DefaultCurve, Entropy, FrameKeys, Handshake, Keccak256, NodeKey, Step};
 use devp2p_core::shared_capabilities::SharedCapabilities;
 use devp2p_core::time::Instant;
 
@@ -194,4 +196,58 @@ impl<S: Read + Write> Raw<S> {
         }
         None
     }
+}
+
+thread_local! {
+    static CLAIMED: Cell<NodeId> = const { Cell::new(NodeId([0; 64])) };
+}
+
+/// The secret that stands for the one which a forger does not have.
+const UNKNOWN: SecretBytes = [0x66; 32];
+
+/// A curve on which a public key can be had without its secret.
+enum Forger {}
+
+impl Curve for Forger {
+    fn public_key(secret: &SecretBytes) -> Option<PointBytes> {
+        match *secret == UNKNOWN {
+            true => Some(CLAIMED.get().0),
+            false => DefaultCurve::public_key(secret),
+        }
+    }
+
+    fn shared_x(secret: &SecretBytes, point: &PointBytes) -> Option<[u8; 32]> {
+        DefaultCurve::shared_x(secret, point)
+    }
+
+    fn sign(secret: &SecretBytes, message: &[u8; 32]) -> Option<SignatureBytes> {
+        DefaultCurve::sign(secret, message)
+    }
+
+    fn recover(message: &[u8; 32], signature: &SignatureBytes) -> Option<PointBytes> {
+        DefaultCurve::recover(message, signature)
+    }
+}
+
+/// Claims to `remote` to be `claimed`, whose secret it does not have, and returns once the remote has taken that: after its ack
+/// it says Hello, or why not.
+pub(crate) fn claim<S: Read + Write>(stream: &mut S, remote: NodeId, claimed: NodeId, seed: u8) {
+    CLAIMED.set(claimed);
+    let key = NodeKey::with_curve::<Forger>(&UNKNOWN).expect("a key");
+    let entropy = std::array::from_fn(|i| seed.wrapping_mul(29).wrapping_add(i as u8) | 1);
+    let entropy = Entropy::new(&entropy);
+    let mut handshake = Handshake::<Forger, Keccak256>::initiator_with(remote, entropy);
+    let mut sent = [0; MAX_SENT];
+    loop {
+        match handshake.poll(&key, &mut sent, &[]).expect("an auth") {
+            Step::Send(n) => stream.write_all(&sent[..n]).expect("a write"),
+            Step::Receive(_) => break,
+            _ => {}
+        }
+    }
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix).expect("an ack");
+    let mut ack = vec![0; u16::from_be_bytes(prefix).into()];
+    stream.read_exact(&mut ack).expect("an ack");
+    stream.read_exact(&mut [0]).expect("a frame");
 }

@@ -13,6 +13,7 @@ use devp2p_core::error::CloseReason;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_std::handle::Subprotocol;
 use devp2p_std::host::{Builder, Host};
+use devp2p_std::node::Service;
 use devp2p_std::protocol::{Failure, Protocol};
 use devp2p_std::session::{Candidate, Report, Session, Stopper};
 use devp2p_std::transport::{Closer, Transport};
@@ -24,15 +25,15 @@ pub(crate) fn key(seed: u8) -> NodeKey {
     NodeKey::new(&[seed; 32]).expect("a valid secret")
 }
 
-pub(crate) fn host(seed: u8, protocols: Vec<Protocol>) -> Arc<Host> {
+pub(crate) fn host<S: Service>(seed: u8, protocols: Vec<Protocol<S>>) -> Arc<Host<S>> {
     host_with(seed, protocols, |builder| builder)
 }
 
-pub(crate) fn host_with(
+pub(crate) fn host_with<S: Service>(
     seed: u8,
-    protocols: Vec<Protocol>,
-    set: impl FnOnce(Builder) -> Builder,
-) -> Arc<Host> {
+    protocols: Vec<Protocol<S>>,
+    set: impl FnOnce(Builder<S>) -> Builder<S>,
+) -> Arc<Host<S>> {
     let builder = Host::builder(key(seed)).config(config(|_| ()));
     let builder = protocols.into_iter().fold(builder, Builder::protocol);
     set(builder).build().expect("a host")

@@ -12,8 +12,10 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::hello::NodeId;
 use devp2p_std::enode::Enode;
 use devp2p_std::event_loop::Handle;
+use devp2p_std::event_loop::Loops;
 use devp2p_std::host::{Builder, Host};
 use devp2p_std::node::Node as ThreadNode;
+use devp2p_std::node::Service;
 use devp2p_std::protocol::Protocol;
 
 use crate::event_rig::{Node, Script, Seen, echo, node, node_with, protocol, send};
@@ -53,8 +55,8 @@ enum Server {
 }
 
 impl Server {
-    fn looping(host: &Arc<Host>) -> Self {
-        let set = |b: devp2p_std::event_loop::Builder| {
+    fn looping(host: &Arc<Host<Loops>>) -> Self {
+        let set = |b: devp2p_std::node::Builder<Loops>| {
             b.listen("127.0.0.1:0").max_peers(200).max_pending(200)
         };
         Self::Loop(node_with(host, echo(), set))
@@ -74,13 +76,13 @@ impl Server {
     }
 }
 
-fn settings(builder: Builder) -> Builder {
+fn settings<S: Service>(builder: Builder<S>) -> Builder<S> {
     builder
         .memory_limit(LIMIT)
         .config(config(|config| config.hold_back_limit = millis(500)))
 }
 
-fn loop_host() -> Arc<Host> {
+fn loop_host() -> Arc<Host<Loops>> {
     host_with(1, vec![protocol("echo", 2)], settings)
 }
 
@@ -119,7 +121,7 @@ impl Honest {
 
 /// `attackers` remotes against a node. Whatever they do, sessions that want little have it at once, and the limit holds at each
 /// moment. One that wants `more` has it once those that hold most are gone.
-fn siege(server: &Server, host: &Arc<Host>, attackers: u8, more: Option<usize>) {
+fn siege<S: Service>(server: &Server, host: &Arc<Host<S>>, attackers: u8, more: Option<usize>) {
     let honest = [2, 3, 4].map(|seed| Honest::new(seed, server));
     let address = match server {
         Server::Loop(node) => node.node.local_addr(),

@@ -19,7 +19,9 @@ fn one_attempt_per_address_in_30_seconds() {
     assert!(throttle.admit(ip("8.8.4.4"), secs(101)));
     assert!(throttle.admit(ip("2001:4860::1"), secs(101)));
     assert!(!throttle.admit(ip("2001:4860::1"), secs(102)));
-    assert!(throttle.admit(ip("2001:4860::2"), secs(102)));
+    // One who has an address of IPv6 has its /64.
+    assert!(!throttle.admit(ip("2001:4860::2:3:4:5"), secs(102)));
+    assert!(throttle.admit(ip("2001:4860:0:1::1"), secs(102)));
     // The refused attempts did not prolong the wait.
     assert!(!throttle.admit(ip("8.8.8.8"), secs(129)));
     assert!(throttle.admit(ip("8.8.8.8"), secs(130)));
@@ -30,6 +32,20 @@ fn both_forms_of_an_ipv4_address_are_one() {
     let mut throttle = InboundThrottle::default();
     assert!(throttle.admit(ip("8.8.8.8"), secs(0)));
     assert!(!throttle.admit(ip("::ffff:8.8.8.8"), secs(1)));
+}
+
+#[test]
+fn eight_attempts_per_range_of_ipv4_in_30_seconds() {
+    let mut throttle = InboundThrottle::default();
+    let of_range = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0808_0800 + n));
+    for n in 0..InboundThrottle::PER_RANGE {
+        assert!(throttle.admit(of_range(n), secs(u64::from(n))));
+    }
+    assert!(!throttle.admit(of_range(100), secs(10)));
+    assert!(throttle.admit(of_range(256), secs(10)));
+    // The first of them is forgotten, and no other.
+    assert!(throttle.admit(of_range(100), secs(30)));
+    assert!(!throttle.admit(of_range(101), secs(30)));
 }
 
 #[test]
@@ -70,7 +86,7 @@ fn local_nets_are_not_throttled() {
 #[test]
 fn memory_is_bounded_and_the_oldest_is_forgotten_first() {
     let mut throttle = InboundThrottle::new(Duration::from_secs(30), 100);
-    let public = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0800_0000 + n));
+    let public = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0800_0000 + (n << 8)));
     for n in 0..10_000 {
         assert!(throttle.admit(public(n), secs(0)));
         assert!(throttle.len() <= 100);

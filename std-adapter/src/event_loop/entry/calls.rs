@@ -6,9 +6,9 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 
 use super::{Entry, is_ours};
+use crate::event_loop::Tools;
 use crate::event_loop::handler::{Handler, Message, Oversize, Session, index};
 use crate::event_loop::open::Open;
-use crate::event_loop::tools::Tools;
 
 impl Entry {
     /// Delivers the messages that wait; whether there were any.

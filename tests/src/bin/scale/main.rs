@@ -93,11 +93,11 @@ fn run(options: &Options) -> Result<(), Failure> {
     raise_descriptors(most as u64 + SPARE_DESCRIPTORS)?;
     let traffic = Arc::new(Traffic::default());
     let host = Host::builder(server_key()?)
-        .protocol(Protocol::for_event_loop("bench", 1, 2)?)
+        .protocol(Protocol::for_handlers("bench", 1, 2)?)
         .config(config(options.ping_interval))
         .build()?;
     let watched = Arc::clone(&traffic);
-    let node = EventNode::builder(host, move |_| Ok(Watched::new(&watched)))
+    let node = EventNode::with_handlers(host, move |_| Ok(Watched::new(&watched)))
         .listen("127.0.0.1:0")
         .loops(options.loops)
         .max_peers(most)
@@ -105,7 +105,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         .start()?;
     let address = node.local_addr().ok_or("the node does not listen")?;
     let mut remote = Remote::start(address, options.ping_interval)?;
-    // The loops, the listener, the host's timer, this thread and the one that reads what the remote process says.
+    // The loops, the thread that connects, the host's timer, this thread and the one that reads what the remote process says.
     let most_threads = options.loops + 4;
     let idle = Usage::now()?;
     let mut rows = Vec::new();
@@ -121,8 +121,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     traffic.expect_end();
     let shutdown = node.shutdown();
-    if shutdown.sessions.len() != most || shutdown.stuck > 0 {
-        let ended = shutdown.sessions.len();
+    if shutdown.reports.len() != most || shutdown.unfinished > 0 {
+        let ended = shutdown.reports.len();
         return Err(format!("{ended} of {most} sessions were there to be shut down").into());
     }
     remote.finish()?;
