@@ -151,7 +151,7 @@ impl<S: Service> Builder<S> {
     /// skipped, and reported as oversize.
     ///
     /// Not in this limit is what each session has on its way out and in between: sealed bytes that wait for the wire, up to
-    /// 1 MiB, or as the event loop's [`output_limit`](crate::event_loop::Builder::output_limit) says, or one message if that is
+    /// 1 MiB, or as the event loop's [`output_limit`](crate::node::Builder::output_limit) says, or one message if that is
     /// larger; in the event loop as much again that handles have queued, with 64 bytes for each message; the spare room of
     /// these buffers, at most as large as they are; and at most 64 KiB that were read and not handled yet. What a transport of
     /// the program's own, or a [`Framing`](crate::framed::Framing), holds is its own too. While a buffer grows, its old form

@@ -131,7 +131,9 @@ impl<'a> Node<'a> {
             self.line.pop(ECHO);
             return None;
         }
-        let reply = self.reply.get_or_insert(PendingWrite::new(ECHO, ECHO_REPLY));
+        let reply = self
+            .reply
+            .get_or_insert(PendingWrite::new(ECHO, ECHO_REPLY));
         match self.line.poll_reply(now, reply, None) {
             Poll::Ready(sent) => {
                 self.reply = None;
