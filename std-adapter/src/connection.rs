@@ -281,6 +281,11 @@ impl Connection {
         self.account = Some(account);
     }
 
+    /// The session is closed: only messages that were not read keep memory of the account.
+    pub(crate) fn release_account(&mut self) {
+        self.account = None;
+    }
+
     /// What to wait at for memory that other sessions hold, if that is what a message waits for.
     pub(crate) fn waits_for_memory(&self) -> Option<&Account> {
         let waits = self.peer().held() == Some(Hold::Memory) && !self.peer().is_closing();

@@ -248,7 +248,12 @@ impl blocking::Machine for Machine {
                 Some(connection::Event::Authenticated(id)) => self.authenticated = Some(id),
                 Some(connection::Event::Active(hello)) => self.active = Some(hello),
                 Some(connection::Event::HalfClose) => return Some(Event::HalfClose),
-                Some(connection::Event::Closed(reason)) => return Some(Event::Closed(reason)),
+                Some(connection::Event::Closed(reason)) => {
+                    // Handles that outlive the session must not keep its share.
+                    self.connection.release_account();
+                    self.memory = None;
+                    return Some(Event::Closed(reason));
+                }
                 // A step of the handshake was done, and there is another one.
                 None if self.connection.poll_at(&self.tools) == PollAt::Now => {}
                 None => return None,
