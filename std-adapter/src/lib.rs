@@ -40,6 +40,7 @@ mod progress;
 pub mod protocol;
 mod queue;
 mod receive;
+mod record;
 mod scratch;
 pub mod session;
 mod tasks;

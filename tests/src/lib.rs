@@ -4,7 +4,7 @@
 //! * [`node`]: a session with scripted writers and readers; [`rogue`]: a peer that says whatever it is told.
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
-//! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`geth`]: a go-ethereum peer in a process of its own; [`geth_node`]: a whole go-ethereum node, with a chain.
 //! * [`board`]: an emulated board, in QEMU; [`relay`]: connections that a test can break.
 //! * [`command`]: the `devp2p` program, built once.
 //! * [`image`]: sizes and symbols of linked images.
@@ -19,6 +19,7 @@ pub mod embassy_sim;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;
+pub mod geth_node;
 pub mod image;
 pub mod link;
 pub mod node;

@@ -20,6 +20,7 @@ use devp2p_light::primitives::{Address, Hash};
 use devp2p_std::enode::Enode;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use self::peer::Offer;
 use self::report::Reporter;
 use self::work::{Plan, Worker};
 use crate::dial::parse_enode;
@@ -63,6 +64,12 @@ pub(crate) struct Light {
     /// Stay, and tell each new head, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
+    /// Offer this version of eth alone
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(68..=72))]
+    eth: Option<u32>,
+    /// Speak version 4 of the base protocol, which does not compress
+    #[arg(long)]
+    no_snappy: bool,
     /// With --follow: a file whose last line is the newest trusted hash, looked at every 4 s
     #[arg(long, value_name = "FILE", requires = "follow")]
     trust_file: Option<PathBuf>,
@@ -131,6 +138,10 @@ pub(crate) fn run(args: &Light, output: Output) -> Result<(), Failure> {
         slot: args.slot,
         code: args.code,
         follow: args.follow,
+        offer: Offer {
+            eth: args.eth,
+            has_snappy: !args.no_snappy,
+        },
     };
     let mut reporter = Reporter::new(output, &plan, args.enodes.len());
     let (sender, reports) = mpsc::channel();

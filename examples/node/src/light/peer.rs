@@ -48,17 +48,26 @@ pub(super) enum Next {
     Stop,
 }
 
+/// What is offered to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    /// This version of `eth` alone.
+    pub(super) eth: Option<u32>,
+    pub(super) has_snappy: bool,
+}
+
 /// Dials `enode` and drives `client` until `on_event` wants no more, or the peer is to be left. `on_event` is called with
 /// `None` once every `idle`.
 pub(super) fn drive<const N: usize>(
     enode: &Enode,
+    offer: Offer,
     key: NodeKey,
     client: &mut Client<'_, N>,
     idle: Duration,
     mut on_event: impl FnMut(&mut Client<'_, N>, Option<Event<'_>>) -> Next,
 ) -> Left {
     let (sender, incoming) = sync_channel(QUEUE);
-    let session = match open(enode, key, &sender) {
+    let session = match open(enode, offer, key, &sender) {
         Ok(session) => session,
         Err(failure) => return Left::Unreachable(failure),
     };
@@ -90,6 +99,8 @@ pub(super) fn drive<const N: usize>(
     client.begin(time::Instant::ZERO, eth, has_snap);
     let mut run = Run {
         clock,
+        open: 1 + usize::from(has_snap),
+        is_writable: true,
         incoming,
         writers,
         idle,
@@ -136,6 +147,9 @@ impl Writers {
 
 struct Run {
     clock: Instant,
+    /// Protocols whose messages may still come.
+    open: usize,
+    is_writable: bool,
     incoming: Receiver<Incoming>,
     writers: Writers,
     idle: Duration,
@@ -154,10 +168,12 @@ impl Run {
         let mut next_idle = Instant::now() + self.idle;
         let mut early = std::mem::take(&mut self.writers.early).into_iter();
         loop {
-            match self.send(client) {
-                Ok(true) => {}
-                Ok(false) => return Over::Closed,
-                Err(fault) => return Over::Fault(fault),
+            // What came before the end is still worth reading: it may say why.
+            if self.is_writable {
+                match self.send(client) {
+                    Ok(is_writable) => self.is_writable = is_writable,
+                    Err(fault) => return Over::Fault(fault),
+                }
             }
             let message = match early.next() {
                 Some(message) => Ok(message),
@@ -180,6 +196,11 @@ impl Run {
                 }
                 Ok(Incoming::Writer(protocol, writer)) => {
                     self.writers.add(protocol, writer);
+                    Next::GoOn
+                }
+                Ok(Incoming::Closed) if self.open > 1 => {
+                    self.open -= 1;
+                    self.is_writable = false;
                     Next::GoOn
                 }
                 Ok(Incoming::Closed) | Err(RecvTimeoutError::Disconnected) => {
@@ -221,6 +242,7 @@ impl Run {
     fn wait<const N: usize>(&self, client: &Client<'_, N>, next_idle: Instant) -> Duration {
         let until_idle = next_idle.saturating_duration_since(Instant::now());
         match client.poll_at() {
+            _ if !self.is_writable => until_idle,
             PollAt::Now => Duration::ZERO,
             PollAt::At(at) => {
                 let wait = at.saturating_since(self.now());
@@ -233,14 +255,22 @@ impl Run {
 
 fn open(
     enode: &Enode,
+    offer: Offer,
     key: NodeKey,
     sender: &SyncSender<Incoming>,
 ) -> Result<dial::Active, Failure> {
     let mut builder = Host::builder(key);
-    let offers = eth::VERSIONS.map(|(version, length)| (Protocol::Eth, version, length));
-    let offers_snap = snap::VERSIONS.map(|(version, length)| (Protocol::Snap, version, length));
-    for (protocol, version, length) in offers.into_iter().chain(offers_snap) {
-        builder = builder.protocol(offer(protocol, version, length, sender.clone())?);
+    if !offer.has_snappy {
+        builder = builder.version(4);
+    }
+    let eth = eth::VERSIONS.into_iter();
+    let eth = eth.filter(|(version, _)| offer.eth.is_none_or(|only| only == *version));
+    let offers = eth.map(|(version, length)| (Protocol::Eth, version, length));
+    let offers_snap = snap::VERSIONS
+        .into_iter()
+        .map(|(version, length)| (Protocol::Snap, version, length));
+    for (protocol, version, length) in offers.chain(offers_snap) {
+        builder = builder.protocol(registered(protocol, version, length, sender.clone())?);
     }
     let host = builder
         .build()
@@ -252,7 +282,7 @@ fn open(
 }
 
 /// A version of a protocol, whose messages go to the client.
-fn offer(
+fn registered(
     protocol: Protocol,
     version: u32,
     length: u32,

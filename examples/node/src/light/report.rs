@@ -84,6 +84,7 @@ impl Reporter {
                 Ok(())
             }
             What::Trusted(head) => {
+                self.is_served = true;
                 let found = Some((head.number(), head.hash()));
                 if self.trusted.replace((head.number(), head.hash())) == found {
                     return Ok(());
@@ -98,6 +99,7 @@ impl Reporter {
                 dropped,
                 known,
             } => {
+                self.is_served = true;
                 self.heads.set(report.peer, head, known);
                 let counted = self.heads.count(head);
                 self.claimed(counted, dropped)

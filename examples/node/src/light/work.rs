@@ -15,7 +15,7 @@ use devp2p_light::primitives::{Address, Hash};
 use devp2p_std::enode::Enode;
 
 use super::Shared;
-use super::peer::{self, Left, Next};
+use super::peer::{self, Left, Next, Offer};
 
 /// How often it is looked whether to stop, and for newer trusted hashes.
 pub(super) const IDLE: Duration = Duration::from_millis(250);
@@ -34,6 +34,7 @@ pub(super) struct Plan<'p> {
     pub(super) slot: Option<[u8; 32]>,
     pub(super) code: bool,
     pub(super) follow: bool,
+    pub(super) offer: Offer,
 }
 
 /// What happened with a peer.
@@ -119,18 +120,17 @@ impl<'p> Worker<'p> {
                 is_done,
             };
             let left = match crate::key::load(None) {
-                Ok(key) => {
-                    peer::drive(
-                        self.enode,
-                        key,
-                        &mut client,
-                        IDLE,
-                        |client, event| match event {
-                            Some(event) => self.on_event(client, &mut task, event),
-                            None => self.on_idle(client, &mut applied),
-                        },
-                    )
-                }
+                Ok(key) => peer::drive(
+                    self.enode,
+                    self.plan.offer,
+                    key,
+                    &mut client,
+                    IDLE,
+                    |client, event| match event {
+                        Some(event) => self.on_event(client, &mut task, event),
+                        None => self.on_idle(client, &mut applied),
+                    },
+                ),
                 Err(failure) => Left::Unreachable(failure),
             };
             is_done = task.is_done;
