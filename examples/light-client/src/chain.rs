@@ -421,7 +421,7 @@ impl<const N: usize> Chain<N> {
         let floor = trusted.map_or(oldest, |head| head.number().max(oldest));
         if before > floor {
             let furthest = self.step_back.saturating_add(before - floor);
-            self.step_back = self.step_back.saturating_mul(2).clamp(1, furthest);
+            self.step_back = self.step_back.saturating_mul(2).max(1).min(furthest);
             return Ok(Step::Branch);
         }
         match trusted {

@@ -208,12 +208,6 @@ impl<'n, const N: usize> Client<'n, N> {
         self.chain.trust(hash)
     }
 
-    /// Whether a question to the peer is open, or about to be asked.
-    pub fn is_busy(&self) -> bool {
-        let session = self.session.as_ref();
-        session.is_some_and(|session| session.asked.is_some() || session.query.is_some())
-    }
-
     /// Begins a session that shares this version of `eth`, and `snap` or not.
     pub fn begin(&mut self, now: Instant, eth: u32, has_snap: bool) {
         self.session = Some(Session {
@@ -525,8 +519,9 @@ impl<'n, const N: usize> Client<'n, N> {
             MAX_LENGTH => MAX_LENGTH,
             largest => largest + HEADER_GROWTH,
         };
-        let fit = self.config.inbox.saturating_sub(AROUND_HEADERS) / each;
-        (fit as u64).clamp(1, session.most)
+        let room = self.config.inbox.saturating_sub(AROUND_HEADERS);
+        let fit = room.checked_div(each).unwrap_or_default() as u64;
+        fit.min(session.most).max(1)
     }
 }
 

@@ -107,6 +107,18 @@ fn without_a_trusted_hash_the_peers_head_is_a_claim() {
 }
 
 #[test]
+fn another_header_than_the_one_that_a_peer_claims_is_no_claimed_head() {
+    let node = MadeChain::new(50);
+    let mut chain: Chain<16> = Chain::new(node.hash(0), None, 64);
+    chain.hint(node.hash(50));
+    let question = chain.question(5).expect("the claimed header");
+    assert_eq!(question, Question::Claimed(node.hash(50)));
+    let wrong = give(&mut chain, question, &[node.0[49].encode()]);
+    assert_eq!(wrong, Err(LinkError::WrongHash.into()));
+    assert_eq!(chain.claimed(), None);
+}
+
+#[test]
 fn a_newer_trusted_hash_covers_claims() {
     let mut node = MadeChain::new(20);
     let mut chain = trusting(&node, 10, 4);
@@ -293,7 +305,8 @@ fn ancestors_that_do_not_fit_are_named_and_change_nothing() {
 /// A chain whose hashes are right and whose numbers or times are not: nobody honest made it, and a trusted hash does not help.
 #[test]
 fn numbers_and_times_are_checked_behind_hashes_that_are_right() {
-    let lies: [(fn(&mut MadeHeader), LinkError); 3] = [
+    type Lie = fn(&mut MadeHeader);
+    let lies: [(Lie, LinkError); 3] = [
         (|header| header.number += 1, LinkError::WrongNumber),
         (|header| header.number -= 1, LinkError::WrongNumber),
         (|header| header.timestamp += 12, LinkError::WrongTime),

@@ -576,6 +576,38 @@ fn answers_to_no_question_and_no_answers_are_faults() {
 }
 
 #[test]
+fn an_answer_about_state_with_another_number_or_code_is_a_fault() {
+    let node = MadeNode::new(50);
+    let lies: [fn(&mut Answer); 2] = [
+        |answer| {
+            let (id, entries, nodes) = parts(&answer.2);
+            answer.2 = put_together((id + 1, entries, nodes));
+        },
+        |answer| answer.1 = 3,
+    ];
+    for lie in lies {
+        let mut rig = following(&node, 50);
+        let head = trusted_head(&rig);
+        let query = Query::Account {
+            head,
+            address: RICH,
+        };
+        assert_eq!(rig.client.query(query), Ok(None));
+        let fault = rig.run(&node, MOMENT, lie, ignore).expect_err("a lie");
+        assert!(
+            matches!(
+                fault,
+                Fault::Unasked {
+                    protocol: Protocol::Snap,
+                    ..
+                }
+            ),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
 fn requests_of_the_peer_are_answered_and_what_nobody_wants_is_skipped() {
     let node = MadeNode::new(50);
     let mut rig = following(&node, 30);

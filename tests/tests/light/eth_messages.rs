@@ -231,3 +231,22 @@ proptest! {
         prop_assert!(Header::decode(&encoded[..at]).is_err());
     }
 }
+
+#[test]
+fn headers_of_mainnet_have_their_published_hashes() {
+    let vectors = include_str!("../../vectors/mainnet-headers.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).expect("JSON");
+    let vectors = vectors["headers"].as_array().expect("a list");
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let encoded = hex(vector["header"].as_str().expect("digits"));
+        let header = Header::decode(&encoded).expect("a header");
+        assert_eq!(
+            header.hash(),
+            hash(vector["hash"].as_str().expect("digits"))
+        );
+        assert_eq!(vector["number"], header.number);
+        assert_eq!(vector["timestamp"], header.timestamp);
+        assert!(encoded.len() <= MAX_LENGTH);
+    }
+}

@@ -7,7 +7,10 @@ use devp2p_light::primitives::Hash;
 
 /// What peers claim. A peer that is on a longer chain with a block claims that block too.
 #[derive(Debug, Default)]
-pub(super) struct Heads(Vec<Option<(Head<Claimed>, BTreeMap<u64, Hash>)>>);
+pub(super) struct Heads(Vec<Option<Claim>>);
+
+/// A peer's head, and the hashes of its last blocks.
+type Claim = (Head<Claimed>, BTreeMap<u64, Hash>);
 
 /// A head, and the number of peers that claim it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
