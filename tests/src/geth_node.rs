@@ -52,7 +52,7 @@ impl GethNode {
             .arg(&data)
             .args(["--networkid", &network, "--syncmode", "full", "--port", "0"])
             .args(["--nodiscover", "--nat", "none", "--authrpc.port", "0"])
-            .args(["--maxpeers", "20", "--ipcdisable"])
+            .args(["--maxpeers", "20"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -75,6 +75,18 @@ impl GethNode {
         // Nobody reads it, but it must not be blocked.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, data, enode }
+    }
+
+    /// Runs a line of JavaScript in its console; returns what it printed.
+    ///
+    /// # Panics
+    /// If the console cannot be reached.
+    pub fn console(&self, script: &str) -> String {
+        let mut geth = Command::new(program());
+        let ipc = self.data.join("geth.ipc");
+        let output = output_within(geth.args(["attach", "--exec", script]).arg(ipc), BOUND);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Sends it a signal, by name.

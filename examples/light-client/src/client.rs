@@ -68,6 +68,9 @@ pub struct Config {
     pub back: u64,
     /// How long a Status may take. Default: 5 s, as go-ethereum has it.
     pub status_timeout: Duration,
+    /// How long the peer's Status is waited for before ours is sent. A node that has ours first and is of another network often
+    /// disconnects before its own is out, and nobody learns why. Default: 500 ms.
+    pub status_delay: Duration,
     /// How long an answer may take. Default: 15 s.
     pub answer_timeout: Duration,
     /// How long it takes to ask for newer headers again when there were none. Default: 4 s, a third of a slot.
@@ -81,6 +84,7 @@ impl Config {
             inbox: 8192,
             back: 64,
             status_timeout: Duration::from_secs(5),
+            status_delay: Duration::from_millis(500),
             answer_timeout: Duration::from_secs(15),
             poll_interval: Duration::from_secs(4),
         }
@@ -163,7 +167,8 @@ struct Session {
     has_snap: bool,
     /// When the remote's Status is due, until it has come.
     status_due: Option<Instant>,
-    is_status_sent: bool,
+    /// When ours is sent, unless the remote's comes before; `None` once it was.
+    send_status: Option<Instant>,
     asked: Option<Asked>,
     /// An answer that is owed to the remote.
     owed: Option<(Protocol, EmptyAnswer)>,
@@ -214,7 +219,7 @@ impl<'n, const N: usize> Client<'n, N> {
             eth,
             has_snap,
             status_due: Some(now.saturating_add(self.config.status_timeout)),
-            is_status_sent: false,
+            send_status: Some(now.saturating_add(self.config.status_delay)),
             asked: None,
             owed: None,
             query: None,
@@ -254,8 +259,14 @@ impl<'n, const N: usize> Client<'n, N> {
         let Some(session) = &self.session else {
             return PollAt::Idle;
         };
-        if !session.is_status_sent || session.owed.is_some() {
+        if session.owed.is_some() {
             return PollAt::Now;
+        }
+        if let Some(at) = session.send_status {
+            return match session.status_due {
+                Some(due) => PollAt::At(at.min(due)),
+                None => PollAt::Now,
+            };
         }
         if let Some(due) = session.status_due {
             return PollAt::At(due);
@@ -284,8 +295,10 @@ impl<'n, const N: usize> Client<'n, N> {
         let Some(session) = &mut self.session else {
             return Ok(None);
         };
-        if !session.is_status_sent {
-            session.is_status_sent = true;
+        if let Some(at) = session.send_status
+            && (now >= at || session.status_due.is_none())
+        {
+            session.send_status = None;
             let status = own_status(&self.network, &self.chain, session.eth);
             return Ok(outgoing(
                 Protocol::Eth,

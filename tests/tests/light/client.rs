@@ -522,8 +522,12 @@ fn status_comes_first_once_and_in_time() {
     let headers = [0xc2, 0x01, 0xc0];
     let mut rig = Rig::new(&node, None);
     rig.client.begin(rig.now, 69, true);
-    assert_eq!(rig.client.poll_at(), PollAt::Now);
-    rig.poll().expect("no fault");
+    let at = |micros| PollAt::At(Instant::from_micros(micros));
+    assert_eq!(rig.client.poll_at(), at(500_000));
+    assert_eq!(rig.poll(), Ok(Vec::new()));
+    // Ours is not waited for without an end: the peer may wait too.
+    rig.now = Instant::from_micros(500_000);
+    assert_eq!(rig.poll().map(|sent| sent.len()), Ok(1));
     let before = rig.client.handle(rig.now, Protocol::Eth, 4, &headers);
     assert_eq!(before, Err(Fault::StatusOutOfPlace));
     assert_eq!(
