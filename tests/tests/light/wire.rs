@@ -1,6 +1,9 @@
 //! `devp2p light` and nodes of our own over real connections, honest and not.
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use devp2p_core::rlpx::NodeKey;
@@ -74,14 +77,17 @@ fn serve(version: u32, last: u64, lie: Lie) -> Node {
 
 /// Runs `devp2p light` beside these nodes, trusting block 30 of the chain; returns its status and events.
 fn light(nodes: &[&Node]) -> (Option<i32>, Vec<Value>) {
+    let enodes: Vec<_> = nodes.iter().map(|node| node.enode().to_string()).collect();
+    light_with(&enodes.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn light_with(arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut command = Command::new(devp2p());
     command.args(["--json", "light", "--back", "5"]);
     let trusted = MadeNode::new(30).chain.hash(30).to_string();
     command.args(["--checkpoint", &trusted, "--account", &RICH.to_string()]);
     command.args(["--slot", "3"]);
-    for node in nodes {
-        command.arg(node.enode().to_string());
-    }
+    command.args(arguments);
     let output = output_within(&mut command, Duration::from_secs(300));
     let out = String::from_utf8(output.stdout).expect("UTF-8");
     let events = out
@@ -190,4 +196,47 @@ fn liars_are_named_and_left_and_the_next_node_serves() {
         bad.shutdown();
     }
     good.shutdown();
+}
+
+/// Passes one connection on to `target`, and what comes back a byte at a time.
+fn in_pieces(target: SocketAddr) -> (SocketAddr, thread::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let passing = thread::spawn(move || {
+        let (mut near, _) = listener.accept().expect("a connection");
+        let mut far = TcpStream::connect(target).expect("the node");
+        near.set_nodelay(true).expect("a socket");
+        let (mut there, mut from) = (
+            far.try_clone().expect("a socket"),
+            near.try_clone().expect("a socket"),
+        );
+        thread::spawn(move || std::io::copy(&mut from, &mut there));
+        let (mut buffer, mut pieces) = ([0; 4096], 0);
+        while let Ok(length @ 1..) = far.read(&mut buffer) {
+            for byte in &buffer[..length] {
+                if near.write_all(&[*byte]).is_err() {
+                    return pieces;
+                }
+                pieces += 1;
+            }
+        }
+        pieces
+    });
+    (address, passing)
+}
+
+#[test]
+fn an_answer_in_a_hundred_thousand_pieces_is_taken() {
+    let node = serve(69, 220, honest);
+    let mut enode = node.enode();
+    let (address, passing) = in_pieces(([127, 0, 0, 1], enode.tcp).into());
+    (enode.tcp, enode.udp) = (address.port(), address.port());
+    // Uncompressed: the headers are much alike.
+    let (code, events) = light_with(&[&enode.to_string(), "--no-snappy"]);
+    assert_eq!(code, Some(0), "{events:#?}");
+    assert_proved(&events);
+    assert_eq!(of(&events, "result")[0]["claimed"]["number"], 220);
+    node.shutdown();
+    let pieces = passing.join().expect("no panic");
+    assert!(pieces > 100_000, "{pieces}");
 }
