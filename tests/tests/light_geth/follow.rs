@@ -1,7 +1,7 @@
 //! Staying beside a real node.
 use std::fs;
 
-use devp2p_tests::geth_node::{GethNode, block_hashes, head_hash};
+use devp2p_tests::geth_node::{GethNode, block_hashes, head_hash, head_state};
 use serde_json::json;
 
 use crate::run::Following;
@@ -14,24 +14,33 @@ fn a_newer_trusted_hash_covers_what_was_claimed() {
     let file = std::env::temp_dir().join(format!("devp2p-trust-{}", std::process::id()));
     fs::write(&file, &hashes[500]).expect("a file");
     let trust_file = file.to_str().expect("UTF-8").to_owned();
-    let arguments = [
-        &enode,
+    let state = head_state();
+    let address = state
+        .as_object()
+        .and_then(|accounts| accounts.keys().next());
+    let mut arguments = vec![
+        &*enode,
         "--checkpoint",
         &hashes[500],
         "--trust-file",
         &trust_file,
     ];
+    arguments.extend(["--account", address.expect("an account")]);
     let mut following = Following::start(&arguments);
     assert_eq!(following.event("trusted")["number"], 500);
     assert_eq!(following.event("claimed")["hash"], head_hash());
+    assert_eq!(following.event("account")["against"]["number"], 500);
     fs::write(&file, format!("{}\n{}\n", hashes[500], hashes[590])).expect("a file");
     let trusted = following.event("trusted");
     assert_eq!(
         (&trusted["number"], &trusted["hash"]),
         (&json!(590), &json!(hashes[590]))
     );
+    // It is proved again, against the newer block.
+    assert_eq!(following.event("account")["against"]["number"], 590);
     fs::write(&file, head_hash()).expect("a file");
     assert_eq!(following.event("trusted")["number"], 600);
+    assert_eq!(following.event("account")["against"]["number"], 600);
     assert_eq!(following.end(), Some(0));
     fs::remove_file(&file).expect("it is there");
 }

@@ -1,6 +1,8 @@
 //! Runs `devp2p light` and reads its events.
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use devp2p_tests::command::{devp2p, output_within};
@@ -72,7 +74,7 @@ impl Ended {
 /// A run that goes on. Killed on drop.
 pub(crate) struct Following {
     child: Child,
-    out: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     seen: Vec<Value>,
 }
 
@@ -87,9 +89,14 @@ impl Following {
             .spawn()
             .expect("the program runs");
         let out = BufReader::new(child.stdout.take().expect("its output"));
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            let lines = out.lines().map_while(Result::ok);
+            lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
+        });
         Self {
             child,
-            out,
+            lines,
             seen: Vec::new(),
         }
     }
@@ -98,9 +105,8 @@ impl Following {
     #[track_caller]
     pub(crate) fn event(&mut self, name: &str) -> Value {
         loop {
-            let mut line = String::new();
-            let length = self.out.read_line(&mut line).expect("its output");
-            assert!(length > 0, "it ended without {name}: {:#?}", self.seen);
+            let line = self.lines.recv_timeout(BOUND);
+            let line = line.unwrap_or_else(|why| panic!("no {name}, {why}: {:#?}", self.seen));
             let event: Value = serde_json::from_str(&line).expect("JSON");
             self.seen.push(event.clone());
             if event["event"] == name {

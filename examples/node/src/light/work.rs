@@ -128,7 +128,7 @@ impl<'p> Worker<'p> {
                     IDLE,
                     |client, event| match event {
                         Some(event) => self.on_event(client, &mut task, event),
-                        None => self.on_idle(client, &mut applied),
+                        None => self.on_idle(client, &mut task, &mut applied),
                     },
                 ),
                 Err(failure) => Left::Unreachable(failure),
@@ -166,7 +166,12 @@ impl<'p> Worker<'p> {
         let _ = self.sender.send(Report { peer, what });
     }
 
-    fn on_idle(&self, client: &mut Client<'_, RING>, applied: &mut Option<TrustedHash>) -> Next {
+    fn on_idle(
+        &self,
+        client: &mut Client<'_, RING>,
+        task: &mut Task,
+        applied: &mut Option<TrustedHash>,
+    ) -> Next {
         if self.shared.is_stopping() {
             return Next::Stop;
         }
@@ -175,7 +180,7 @@ impl<'p> Worker<'p> {
         {
             *applied = Some(hash);
             if let Some(head) = client.trust(hash) {
-                self.tell(What::Trusted(head));
+                self.on_trusted(task, head);
             }
         }
         Next::GoOn
@@ -187,7 +192,7 @@ impl<'p> Worker<'p> {
             Event::Status(status) => self.tell(What::Status(status)),
             Event::Chain(Step::Trusted(head)) => {
                 self.tell(What::Verified(1));
-                self.tell(What::Trusted(head));
+                self.on_trusted(task, head);
             }
             Event::Chain(Step::Back { count, .. }) => self.tell(What::Verified(count)),
             Event::Chain(Step::Ahead { count, dropped, .. }) => {
@@ -220,6 +225,13 @@ impl<'p> Worker<'p> {
             true => Next::Stop,
             false => Next::GoOn,
         }
+    }
+
+    /// What was proved before is proved again against the newer block.
+    fn on_trusted(&self, task: &mut Task, head: Head<Trusted>) {
+        self.tell(What::Trusted(head));
+        task.has_asked = false;
+        task.is_done = false;
     }
 
     fn on_caught_up(&self, client: &mut Client<'_, RING>, task: &mut Task) {
