@@ -191,7 +191,7 @@ fn test_data() -> &'static Path {
 fn imported() -> &'static Path {
     static DATA: OnceLock<PathBuf> = OnceLock::new();
     DATA.get_or_init(|| {
-        let version = test_data().ancestors().nth(4).and_then(Path::file_name);
+        let version = test_data().ancestors().nth(5).and_then(Path::file_name);
         let kept = scratch().join(version.expect("the module's folder"));
         if kept.is_dir() {
             return kept;
