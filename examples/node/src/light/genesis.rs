@@ -65,7 +65,10 @@ fn parse(text: &str) -> Result<OwnNetwork, String> {
         forks
     };
     Ok(OwnNetwork {
-        id: uint(&config["chainId"]).ok_or("its config has no chainId")?,
+        id: config
+            .get("chainId")
+            .and_then(uint)
+            .ok_or("its config has no chainId")?,
         genesis: Hash::of(&header(&genesis, config, timestamp)?),
         fork_blocks: forks("Block", 0),
         fork_times: forks("Time", timestamp),
