@@ -1,7 +1,8 @@
 //! enode URLs: a node's identity and where it listens, in one line of text.
 //!
 //! `enode://<128 hex digits>@<host>:<TCP port>[?discport=<UDP port>]`, as go-ethereum reads and prints it. The host is an IPv4
-//! address, an IPv6 address in brackets, or a DNS name; without `discport` the UDP port is the TCP port.
+//! address, an IPv6 address in brackets, or a DNS name; without `discport` the UDP port is the TCP port. A node record, `enr:`
+//! and Base64 (EIP-778), is read too.
 
 use std::fmt;
 use std::io;
@@ -9,6 +10,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use devp2p_core::hello::NodeId;
+
+pub use crate::record::RecordError;
 
 const SCHEME: &str = "enode://";
 /// The longest DNS name as text (RFC 1035, section 2.3.4), with its final dot.
@@ -33,8 +36,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// A node's identity and endpoint. Parse with [`str::parse`], print with [`Display`](fmt::Display); both ways agree. White space
-/// around the text, such as the end of its line, is skipped.
+/// A node's identity and endpoint. Parse with [`str::parse`], also from a node record, print with [`Display`](fmt::Display);
+/// both ways agree. White space around the text, such as the end of its line, is skipped.
 ///
 /// As a [`ToSocketAddrs`] it yields the TCP addresses to dial; a DNS name is looked up there and blocks meanwhile.
 ///
@@ -96,8 +99,8 @@ impl ToSocketAddrs for Enode {
 pub enum EnodeError {
     /// It does not begin with `enode://`.
     Scheme,
-    /// It is a node record.
-    NodeRecord,
+    /// It is a node record (`enr:`), which cannot be read.
+    Record(RecordError),
     /// There is no `@` between an identity and a host.
     MissingHost,
     /// The identity has another length than 128 hex digits.
@@ -122,9 +125,7 @@ impl fmt::Display for EnodeError {
             Self::Scheme => f.write_str(
                 "not an enode URL: expected enode://<128 hex digits>@<host>:<port>; copy it whole from the remote node",
             ),
-            Self::NodeRecord => f.write_str(
-                "node records (enr:) are not read here: take the enode:// URL that the remote node prints beside it",
-            ),
+            Self::Record(error) => error.fmt(f),
             Self::MissingHost => f.write_str(
                 "the enode URL names no host: write @<host>:<port> after the identity",
             ),
@@ -160,7 +161,11 @@ impl FromStr for Enode {
     type Err = EnodeError;
 
     fn from_str(text: &str) -> Result<Self, EnodeError> {
-        let rest = strip_scheme(text.trim_ascii())?;
+        let text = text.trim_ascii();
+        if let Some(record) = text.strip_prefix("enr:") {
+            return crate::record::parse(record).map_err(EnodeError::Record);
+        }
+        let rest = strip_scheme(text)?;
         // Path and fragment mean nothing here; go-ethereum skips them too.
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -185,7 +190,6 @@ impl FromStr for Enode {
 fn strip_scheme(text: &str) -> Result<&str, EnodeError> {
     match text.split_at_checked(SCHEME.len()) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(rest),
-        _ if text.starts_with("enr:") => Err(EnodeError::NodeRecord),
         _ => Err(EnodeError::Scheme),
     }
 }

@@ -39,6 +39,7 @@ mod offer;
 pub mod peer;
 pub mod protocol;
 mod queue;
+mod record;
 pub mod session;
 mod sync;
 mod tasks;

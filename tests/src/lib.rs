@@ -6,7 +6,7 @@
 //!   tests run over.
 //! * [`embassy_sim`], [`embassy_pipe`], [`embassy_node`]: an executor in virtual time, connections in memory, and peers of
 //!   the Embassy adapter on them.
-//! * [`geth`]: a go-ethereum peer in a process of its own.
+//! * [`geth`]: a go-ethereum peer in a process of its own; [`geth_node`]: a whole go-ethereum node, with a chain.
 //! * [`board`]: an emulated board, in QEMU; [`relay`]: connections that a test can break.
 //! * [`command`]: the `devp2p` program, built once.
 //! * [`image`]: sizes and symbols of linked images.
@@ -21,6 +21,7 @@ pub mod embassy_sim;
 pub mod endpoint;
 pub mod fixture;
 pub mod geth;
+pub mod geth_node;
 pub mod growable;
 pub mod image;
 pub mod kind;

@@ -70,6 +70,11 @@ impl Failure {
         )
     }
 
+    /// What happened.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Something of the system that should always work did not.
     pub(crate) fn system(what: &str, error: impl fmt::Display) -> Self {
         Self::new(

@@ -1,4 +1,4 @@
-//! The `devp2p` command: keys, ping, listen, bench and demo.
+//! The `devp2p` command: keys, ping, light, listen, bench and demo.
 
 mod addr;
 mod bench;
@@ -6,6 +6,7 @@ mod demo;
 mod dial;
 mod failure;
 mod key;
+mod light;
 mod listen;
 mod logger;
 mod payload;
@@ -51,6 +52,8 @@ enum Command {
     Key(key::Key),
     /// Ask a node what it offers, and measure round trips of Ping
     Ping(ping::Ping),
+    /// Read the state of a chain from nodes that need not be trusted: verified headers, proved accounts
+    Light(light::Light),
     /// Listen, and serve echo/1, bench/1 and chat/1 until SIGINT, SIGTERM or SIGHUP
     Listen(listen::Listen),
     /// Run two nodes against each other and verify what arrives: the main job
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Key(args) => key::run(args, output),
         Command::Ping(args) => ping::run(args, output),
+        Command::Light(args) => light::run(args, output),
         Command::Listen(args) => listen::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::Bench(args) => bench::run(args, output),

@@ -49,7 +49,7 @@ pub(crate) struct Ping {
 
 /// A node whose protocol `eth` waits for a Status, which is not sent here.
 const ETH: &str = "eth: the node waits for a Status, which ping does not send, and leaves after some seconds. That is no fault \
-                   of the node; `devp2p light` sends one";
+                   of the node; `devp2p light ENODE` sends one, and reads the chain's head from it";
 
 /// What was measured.
 struct Measured {

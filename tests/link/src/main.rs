@@ -8,6 +8,8 @@
 static INPUT: [u8; 512] = [0x80; 512];
 
 mod exercise;
+#[cfg(feature = "light")]
+mod light;
 mod start;
 
 use core::hint::black_box;
@@ -17,6 +19,8 @@ use core::panic::PanicInfo;
 fn main() -> ! {
     loop {
         let _ = black_box(exercise::exercise(black_box(&INPUT)));
+        #[cfg(feature = "light")]
+        black_box(light::exercise(black_box(&INPUT)));
     }
 }
 

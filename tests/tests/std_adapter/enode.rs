@@ -73,6 +73,8 @@ fn white_space_around_an_url_is_skipped_and_none_within() {
         let parsed = format!("{before}{url}{after}").parse::<Enode>();
         assert_eq!(parsed.unwrap().to_string(), url);
     }
+    let record = format!(" {RECORD}\r\n").parse::<Enode>();
+    assert_eq!(record, RECORD.parse());
     assert_eq!(parse("127.0.0.1 :1"), Err(EnodeError::InvalidHost));
     assert_eq!(parse("127.0.0.1:1\n2"), Err(EnodeError::InvalidPort));
 }
@@ -116,7 +118,6 @@ fn what_is_wrong_is_named() {
         ("http://example.org".into(), E::Scheme),
         (id.clone(), E::Scheme),
         ("enod\u{e9}://".into(), E::Scheme),
-        ("enr:-IS4QHCYrYZbAKW".into(), E::NodeRecord),
         (format!("enode://{id}"), E::MissingHost),
         ("enode://01010101".into(), E::IdLength(8)),
         ("enode://01010101@127.0.0.1:3".into(), E::IdLength(8)),
@@ -155,4 +156,159 @@ fn an_address_resolves_to_itself_and_a_name_when_asked() {
 fn a_node_that_does_not_listen_cannot_be_dialled() {
     let error = parse("1.2.3.4:0").unwrap().to_socket_addrs().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+/// The example of EIP-778.
+const RECORD: &str = "enr:-IS4QHCYrYZbAKWCBRlAy5zzaDZXJBGkcnh4MHcBFZntXNFrdvJjX04jRzjzCBOonrkTfj499SZuOh8R33Ls8RRcy5wBgmlkgnY0gmlwhH8AAAGJc2VjcDI1NmsxoQPKY0yuDUmstAHYpMa2_oxVtw0RW_QAdpzBQA8yWM0xOIN1ZHCCdl8";
+
+#[test]
+fn a_node_record_is_read_as_an_enode() {
+    let enode: Enode = RECORD.parse().expect("the published record");
+    assert_eq!(enode.host.to_string(), "127.0.0.1");
+    assert_eq!((enode.tcp, enode.udp), (0, 30303));
+    let id = enode.id.to_string();
+    assert!(
+        id.starts_with("ca634cae0d49acb401d8a4c6b6fe8c55b70d115bf400769cc1400f3258cd3138"),
+        "{id}"
+    );
+}
+
+#[test]
+fn a_node_record_that_was_changed_is_told() {
+    let (scheme, text) = RECORD.split_at(4);
+    let mut letters: Vec<char> = text.chars().collect();
+    for at in 0..letters.len() {
+        let was = letters[at];
+        letters[at] = if was == 'A' { 'B' } else { 'A' };
+        let changed: String = letters.iter().collect();
+        letters[at] = was;
+        let parsed = format!("{scheme}{changed}").parse::<Enode>();
+        assert!(
+            matches!(parsed, Err(EnodeError::Record(_))),
+            "{at}: {parsed:?}"
+        );
+        let cut = format!("{scheme}{}", &text[..at]).parse::<Enode>();
+        assert!(matches!(cut, Err(EnodeError::Record(_))), "{at}: {cut:?}");
+    }
+    use devp2p_std::enode::RecordError as R;
+    // In the port, which is signed; and behind it.
+    let begin = RECORD.strip_suffix('8').expect("its end");
+    for (end, error) in [('Y', R::Signature), ('9', R::Base64)] {
+        let changed = format!("{begin}{end}").parse::<Enode>();
+        assert_eq!(changed, Err(EnodeError::Record(error)));
+    }
+    for (text, error) in [
+        (
+            "enr:".to_owned(),
+            R::Malformed(Some(devp2p_core::rlp::Error::UnexpectedEnd)),
+        ),
+        ("enr:AA==".to_owned(), R::Base64),
+        (format!("enr:{}", "A".repeat(401)), R::TooLong),
+    ] {
+        assert_eq!(
+            text.parse::<Enode>(),
+            Err(EnodeError::Record(error)),
+            "{text}"
+        );
+    }
+}
+
+/// A record with these pairs, signed by a key.
+fn signed(pairs: &[(&str, Vec<u8>)]) -> String {
+    use devp2p_core::rlpx::curve::{Curve, K256};
+    let mut content = rlp::RlpStream::new_list(1 + 2 * pairs.len());
+    content.append(&1_u8);
+    for (key, value) in pairs {
+        content.append(key).append(value);
+    }
+    let hash = devp2p_core::rlpx::keccak256(&[&content.out()]);
+    let signature = K256::sign(&[7; 32], &hash).expect("a signature");
+    let mut record = rlp::RlpStream::new_list(2 + 2 * pairs.len());
+    record.append(&&signature[..64]).append(&1_u8);
+    for (key, value) in pairs {
+        record.append(key).append(value);
+    }
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = "enr:".to_owned();
+    for group in record.out().chunks(3) {
+        let mut bytes = [0; 4];
+        bytes[1..=group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes(bytes);
+        for n in 0..=group.len() {
+            text.push(char::from(DIGITS[(bits >> (18 - 6 * n)) as usize & 63]));
+        }
+    }
+    text
+}
+
+#[test]
+fn a_node_record_says_where_its_node_listens() {
+    use devp2p_core::rlpx::curve::{Curve, K256};
+    use devp2p_std::enode::RecordError as R;
+    let id = K256::public_key(&[7; 32]).expect("a key");
+    let mut key = vec![2 + (id[63] & 1)];
+    key.extend(&id[..32]);
+    let scheme = ("id", b"v4".to_vec());
+    let key = ("secp256k1", key);
+    let v4 = ("ip", vec![192, 0, 2, 1]);
+    let v6 = ("ip6", [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[1]].concat());
+    let tcp = ("tcp", vec![0x76, 0x5f]);
+    let tcp6 = ("tcp6", vec![0x76, 0x60]);
+    let cases = [
+        (
+            vec![
+                scheme.clone(),
+                v4.clone(),
+                v6.clone(),
+                key.clone(),
+                tcp.clone(),
+            ],
+            "192.0.2.1:30303",
+        ),
+        (
+            vec![scheme.clone(), v6.clone(), key.clone(), tcp.clone()],
+            "[2001:db8::1]:30303",
+        ),
+        (
+            vec![scheme.clone(), v6, key.clone(), tcp.clone(), tcp6],
+            "[2001:db8::1]:30304",
+        ),
+        (
+            vec![
+                ("eth", vec![1; 90]),
+                scheme.clone(),
+                v4.clone(),
+                key.clone(),
+                tcp.clone(),
+            ],
+            "192.0.2.1:30303",
+        ),
+    ];
+    for (pairs, end) in cases {
+        let enode: Enode = signed(&pairs).parse().expect("a record");
+        assert_eq!(enode.id.0, id);
+        assert!(enode.to_string().ends_with(&format!("@{end}")), "{enode}");
+    }
+    for (pairs, error) in [
+        (vec![scheme.clone(), key.clone(), tcp.clone()], R::NoAddress),
+        (
+            vec![("id", b"v5".to_vec()), v4.clone(), key.clone()],
+            R::Identity,
+        ),
+        (vec![scheme.clone(), v4.clone()], R::Identity),
+        (
+            vec![scheme.clone(), key.clone(), v4.clone()],
+            R::Malformed(None),
+        ),
+        (
+            vec![scheme.clone(), scheme.clone(), v4.clone(), key.clone()],
+            R::Malformed(None),
+        ),
+        (vec![scheme, v4, key, ("zzz", vec![1; 220])], R::TooLong),
+    ] {
+        assert_eq!(
+            signed(&pairs).parse::<Enode>(),
+            Err(EnodeError::Record(error))
+        );
+    }
 }
