@@ -9,11 +9,15 @@ use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
 use devp2p_core::rlpx::NodeKey;
 use devp2p_core::rlpx::{Entropy, Handshake};
+use devp2p_core::session::Session;
 use devp2p_core::time::Duration;
 use devp2p_tests::fixture::{config, protocol, secs};
-use devp2p_tests::node::{Admission, Reading, Spec};
+use devp2p_tests::node::{Admission, Node, Reading, SLOTS, Spec};
 use devp2p_tests::pair::Pair;
 use log::{LevelFilter, Log, Metadata, Record};
+
+/// Two sessions over fixed memory.
+type Sessions = Pair<Node<Session<'static, SLOTS>>, Node<Session<'static, SLOTS>>>;
 
 thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
@@ -70,7 +74,7 @@ fn specs() -> [Spec; 2] {
 fn a_session_tells_of_each_change_of_its_state() {
     let [a, b] = specs();
     lines();
-    let mut pair = Pair::dial(&a, &b);
+    let mut pair = Sessions::dial(&a, &b);
     pair.activate();
     let opening = lines();
     let admitted = format!("debug admitted: Authenticated({})", a.id());
@@ -140,7 +144,7 @@ fn lines_with<'a>(first: &[&'a str], then: &[&'a str]) -> Vec<&'a str> {
 fn a_deadline_is_named_by_the_cause_of_the_end() {
     let [a, mut b] = specs();
     b.config = config(|config: &mut Config| config.hold_back_limit = Duration::from_secs(3));
-    let mut pair = Pair::dial(&a, &b);
+    let mut pair = Sessions::dial(&a, &b);
     pair.activate();
     lines();
     pair.b.read(0, Reading::Stalled);
@@ -161,7 +165,7 @@ fn a_remote_that_is_not_admitted_and_a_handshake_that_fails_are_told() {
     let [a, mut b] = specs();
     b.admission = Admission::Reject(DisconnectReason::TOO_MANY_PEERS);
     lines();
-    let mut pair = Pair::dial(&a, &b);
+    let mut pair = Sessions::dial(&a, &b);
     pair.close();
     expect(
         &lines(),
@@ -185,7 +189,7 @@ fn a_remote_that_is_not_admitted_and_a_handshake_that_fails_are_told() {
 fn no_secret_is_logged() {
     let [a, b] = specs();
     lines();
-    let mut pair = Pair::dial(&a, &b);
+    let mut pair = Sessions::dial(&a, &b);
     pair.activate();
     let all = lines().join("\n").to_lowercase();
     assert!(!all.contains("entropy") && !all.contains("secret"), "{all}");
