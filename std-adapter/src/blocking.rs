@@ -98,7 +98,8 @@ pub(crate) trait Machine: Send + 'static {
         code: LocalCode,
         payload: Self::Payload<'_>,
     ) -> Result<Written, WriteError>;
-    /// Passes a free write token to a subprotocol that waits for it.
+    /// Passes a free write token to a subprotocol that waits for it. Its threads wait for progress, which comes with what freed
+    /// the token: a write that ended, or bytes that were taken.
     fn pass_token(&mut self);
     fn output(&mut self) -> &mut Output;
     fn on_taken(&mut self, now: Instant, bytes: usize);
@@ -345,7 +346,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                     Event::Closed(reason) => {
                         state.closed = Some(reason);
                         state.progressed = true;
-                        state.lost = waiting > 0;
+                        state.lost |= waiting > 0;
                         state.calls.close = true;
                     }
                 }
@@ -367,7 +368,8 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         self.call_reader(state, is_closing, &mut now, &mut after);
         self.call_writer(state, &mut now, &mut after);
         if state.closed.is_some() {
-            (after.read_work, after.write_work) = (true, true);
+            after.read_work |= mem::take(&mut state.reader.rests);
+            after.write_work |= mem::take(&mut state.writer.rests);
         }
         if state.calls != Calls::default() {
             after.calls = mem::take(&mut state.calls);
@@ -544,13 +546,19 @@ impl<M: Machine> State<M> {
             return;
         }
         let Some(half) = &mut self.read else { return };
-        while self.machine.wants_input() {
-            let held = self.machine.is_held();
-            let n = self.machine.handle_input(now, half.unread());
-            half.consume(n);
-            self.changed = true;
-            if !half.has_unread() || (n == 0 && self.machine.is_held() == held) {
-                break;
+        self.changed = true;
+        loop {
+            while self.machine.wants_input() {
+                let held = self.machine.is_held();
+                let n = self.machine.handle_input(now, half.unread());
+                half.consume(n);
+                if !half.has_unread() || (n == 0 && self.machine.is_held() == held) {
+                    break;
+                }
+            }
+            // Held again, perhaps for want of memory: unless there is some by now, the timer calls when there is.
+            if !self.machine.is_held() || self.machine.waits_for_memory() {
+                return;
             }
         }
     }

@@ -47,6 +47,7 @@ pub(crate) fn on_wait() {
         if compressor.compressed.len() > KEPT_WAITING {
             compressor.compressed = Vec::new();
         }
+        compressor.joined.shrink_to(KEPT_WAITING);
         COMPRESSOR.set(Some(compressor));
     }
 }

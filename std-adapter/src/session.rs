@@ -104,7 +104,7 @@ impl Env for HostEnv {
 
     fn set_timer(&self, at: devp2p_core::time::Instant) {
         if let Some(timer) = self.timer.get() {
-            self.host.timekeeper.set(timer, PollAt::At(at));
+            self.host.timekeeper.set_if_earlier(timer, PollAt::At(at));
         }
     }
 }
@@ -236,12 +236,15 @@ impl Session {
     ) {
         let mut live = Live::default();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            self.open(&admit, &mut live, Self::handshake)
+            let opened = self.open(&admit, &mut live, Self::handshake);
+            if opened {
+                self.begin(&mut live);
+            }
+            opened
         }));
         if !matches!(opened, Ok(true)) {
             return ended(self.wind_up(live, opened.map(drop)), None);
         }
-        self.begin(&mut live);
         let inner = Arc::clone(&self.inner);
         inner.at_end(Box::new(move |over, thread| {
             ended(self.wind_up(live, over), thread);

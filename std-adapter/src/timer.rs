@@ -90,6 +90,13 @@ impl Timekeeper {
         }
     }
 
+    /// Moves the target's deadline earlier, or leaves it.
+    pub(crate) fn set_if_earlier(&self, timer: &TimerId, at: PollAt) {
+        if timer.0.set_if_earlier(at) {
+            self.shared.pull_in(&timer.0);
+        }
+    }
+
     /// Ends a registration. When this returns the target is not running and will not be called again, unless the caller is
     /// the target itself, inside `on_timer`: then that is its last call.
     ///

@@ -33,9 +33,7 @@ pub struct Connection<Slot, const N: usize = 4, S: Sponge = Keccak256> {
     pub(super) peer: Peer<N>,
     /// A message was removed while another one waits for room: perhaps there is room now.
     pub(super) may_resume: bool,
-    /// Hello was accepted, and the driver was told.
-    pub(super) is_active: bool,
-    pub(super) was_active: bool,
+    pub(super) activity: Activity,
     pub(super) was_closed: bool,
     /// A frame's MAC has held: the remote is who its handshake claims.
     pub(super) is_authentic: bool,
@@ -45,6 +43,14 @@ pub struct Connection<Slot, const N: usize = 4, S: Sponge = Keccak256> {
     pub(super) defers_hello: bool,
     /// The remote's Hello is kept for the driver: bytes of its message, the code included.
     pub(super) kept_hello: Option<NonZeroU16>,
+}
+
+/// Whether Hello was accepted, and the driver was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    Opening,
+    Untold,
+    Told,
 }
 
 #[derive(Debug)]
@@ -94,8 +100,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             phase: Phase::Dead,
             peer,
             may_resume: false,
-            is_active: false,
-            was_active: false,
+            activity: Activity::Opening,
             was_closed: true,
             is_authentic: false,
             is_cut: false,
@@ -123,8 +128,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             wanted: 0,
         };
         self.may_resume = false;
-        self.is_active = false;
-        self.was_active = false;
+        self.activity = Activity::Opening;
         self.was_closed = false;
         self.is_authentic = false;
         self.is_cut = false;
@@ -215,7 +219,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
 
     /// Whether messages can be in the inboxes: Hello was accepted.
     pub fn is_active(&self) -> bool {
-        self.is_active
+        self.activity != Activity::Opening
     }
 
     /// Whether a frame whose MAC holds has proved the identity that the handshake claims. Anyone can claim any: the handshake's

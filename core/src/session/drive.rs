@@ -2,7 +2,7 @@
 
 use super::Event;
 use super::buffers::Buffers;
-use super::connection::{Connection, Phase};
+use super::connection::{Activity, Connection, Phase};
 use crate::config::Local;
 use crate::control::CONTROL_LENGTH;
 use crate::error::TransportError;
@@ -45,8 +45,8 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             return Some(Event::Authenticated(id));
         }
         // Told even if the end was decided meanwhile: what came in between can be read.
-        if self.is_active && !self.was_active {
-            self.was_active = true;
+        if self.activity == Activity::Untold {
+            self.activity = Activity::Told;
             return Some(Event::Active);
         }
         if self.peer.wants_half_close() {
@@ -181,7 +181,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
         let can_send = self.can_send();
         let sends =
             can_send && !self.peer.is_inside_frame() && self.may_seal_control(local, output);
-        let untold = (self.is_active && !self.was_active)
+        let untold = self.activity == Activity::Untold
             || (self.peer.state() == State::Closed && !self.was_closed)
             || (self.peer.state() == State::Closing && !can_send)
             || self.peer.may_half_close();

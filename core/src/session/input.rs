@@ -3,7 +3,7 @@
 use core::num::NonZeroU16;
 
 use super::buffers::Buffers;
-use super::connection::{Connection, Live, Phase};
+use super::connection::{Activity, Connection, Live, Phase};
 use crate::code::WireCode;
 use crate::config::Local;
 use crate::disconnect;
@@ -78,7 +78,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
                         if B::KEEPS_HELLO {
                             self.kept_hello = NonZeroU16::new(payload.len() as u16 + 1);
                         } else {
-                            self.is_active = accept(&mut self.peer, live, now, local, payload);
+                            self.activity = accept(&mut self.peer, live, now, local, payload);
                         }
                     }
                     First::Message(code, payload) if code == u64::from(WireCode::DISCONNECT.0) => {
@@ -126,7 +126,7 @@ impl<Slot, const N: usize, S: Sponge> Connection<Slot, N, S> {
             && let Some(length) = self.kept_hello.take()
         {
             let payload = kept(length, buffers).unwrap_or_default();
-            self.is_active = accept(&mut self.peer, live, now, local, payload);
+            self.activity = accept(&mut self.peer, live, now, local, payload);
         }
     }
 
@@ -181,17 +181,20 @@ fn kept<B: Buffers>(length: NonZeroU16, buffers: &mut B) -> Option<&[u8]> {
     gathered.get(1..usize::from(length.get()))
 }
 
-/// Judges the remote's Hello; whether the session is active with it.
+/// Judges the remote's Hello.
 fn accept<Slot, const N: usize, S: Sponge>(
     peer: &mut Peer<N>,
     live: &mut Live<Slot, S>,
     now: Instant,
     local: &Local<'_>,
     payload: &[u8],
-) -> bool {
+) -> Activity {
     peer.handle_hello(now, local, payload);
     live.receive.set_compressed(peer.decompresses());
-    peer.state() == State::Active
+    match peer.state() {
+        State::Active => Activity::Untold,
+        _ => Activity::Opening,
+    }
 }
 
 /// Tells the peer what the receiver came upon.

@@ -15,6 +15,9 @@ use crate::time::to_core_duration;
 /// How long the background thread stays without work: longer than pauses that are part of a conversation.
 const LINGER: time::Duration = time::Duration::from_millis(100);
 
+/// A thread that waits for a message first writes what waits, if that is not more; else the writer thread does.
+const FLUSHED_BY_READER: usize = 16 * 1024;
+
 /// What follows once the session has ended: is told whether reading panicked, and of the thread that calls it.
 pub(crate) type AtEnd =
     Box<dyn FnOnce(std::thread::Result<()>, Option<std::thread::JoinHandle<()>>) + Send>;
@@ -86,7 +89,8 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 poll = busy_poll.begin(for_reply).then_some(&mut *busy_poll);
                 // What was written goes out before the remote is waited for; by the writer thread if this one may not block.
                 state.cork.on_wait();
-                if deadline.is_none() {
+                // Much may be another subprotocol's, which the remote need not take before it answers.
+                if deadline.is_none() && state.machine.output().len() <= FLUSHED_BY_READER {
                     state = self.flush(state, 1);
                     continue;
                 }
@@ -167,7 +171,7 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         }
         let now = self.env.now();
         state.put_back(half, now);
-        if state.machine.is_held() && !state.machine.waits_for_memory() {
+        if state.machine.is_held() {
             state.resume(now);
         }
         if for_others {
@@ -213,7 +217,6 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         let mut until = linger.map(|linger| time::Instant::now() + linger);
         loop {
             if state.closed.is_some() {
-                state.reader.runs = false;
                 return true;
             }
             if state.reader.asked

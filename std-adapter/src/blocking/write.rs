@@ -44,6 +44,8 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                 // A frame that is begun must be completed, however long that takes.
                 Some(_) => state.try_write(now, subprotocol, code, payload),
             };
+            // A write that fails may have held the token.
+            state.progressed |= progress.is_err();
             match progress? {
                 Progress::Sealed(written) => {
                     state.wrote |= 1 << subprotocol;
@@ -55,7 +57,8 @@ impl<M: Machine, E: Env> Blocking<M, E> {
                     }
                     return Ok(written);
                 }
-                Progress::Budget => state = self.flush(state, 1),
+                // Other threads have the lock in between, also while one of them writes.
+                Progress::Budget => state = self.flush(state, 1).relock(),
                 Progress::Waits => {
                     let can_flush = state.write.is_some() && state.machine.output().has_unsent();
                     if can_flush && deadline.is_none() {
@@ -80,8 +83,9 @@ impl<M: Machine, E: Env> Blocking<M, E> {
     ) -> Result<Written, WriteError> {
         let now = self.env.now();
         let mut state = self.lock();
-        let written = state.machine.try_write(now, subprotocol, code, payload)?;
+        // It may seal a control message first, even if it fails.
         state.changed = true;
+        let written = state.machine.try_write(now, subprotocol, code, payload)?;
         state.wrote |= 1 << subprotocol;
         Ok(written)
     }
@@ -97,6 +101,9 @@ impl<M: Machine, E: Env> Blocking<M, E> {
             }
             if state.sent >= sealed {
                 return Ok(());
+            }
+            if let Some(reason) = state.closed {
+                return Err(reason);
             }
             state = state.wait_for_progress(None);
         }
@@ -217,6 +224,7 @@ impl<M: Machine> super::State<M> {
     fn cut(&mut self) {
         self.changed = true;
         self.progressed = true;
+        self.lost |= self.machine.output().len() > 0;
         self.machine.cut_output();
         self.calls.close = true;
     }
