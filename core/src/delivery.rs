@@ -26,10 +26,8 @@ pub struct Delivery<Slot>(pub(crate) Target<Slot>);
 pub(crate) enum Target<Slot> {
     /// Nowhere: its payload is skipped.
     Nowhere,
-    /// An inbox that was not asked for room yet.
+    /// An inbox that was not asked for room yet, or had none.
     Unopened(Head),
-    /// An inbox that has no room for it now, for this reason.
-    Held(Head, Hold),
     /// A slot of an inbox; of an oversize message, whose payload is skipped, the slot reports it.
     Slot {
         slot: Slot,
@@ -54,6 +52,8 @@ pub(crate) enum Target<Slot> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) subprotocol: u8,
+    /// It is memory shared with others that it waits for, not room in its inbox.
+    pub(crate) waits_for_memory: bool,
     pub(crate) code: LocalCode,
     pub(crate) length: u32,
 }
@@ -106,6 +106,7 @@ impl<Slot> Delivery<Slot> {
             (_, Route::Subprotocol { subprotocol, code }) => match u32::try_from(length) {
                 Ok(length) if length <= crate::MAX_MESSAGE_LENGTH => Target::Unopened(Head {
                     subprotocol: subprotocol as u8,
+                    waits_for_memory: false,
                     code,
                     length,
                 }),
@@ -119,44 +120,41 @@ impl<Slot> Delivery<Slot> {
     /// # Errors
     /// [`Hold`] if there is no room now: ask again once there may be, and take no payload before.
     pub fn open<I: Inboxes<Slot = Slot>>(&mut self, inboxes: &mut I) -> Result<(), Hold> {
-        let (Target::Unopened(meta) | Target::Held(meta, _)) = self.0 else {
+        let Target::Unopened(meta) = &mut self.0 else {
             return Ok(());
         };
         let subprotocol = meta.subprotocol;
-        let held = match inboxes.open(usize::from(subprotocol), meta.length) {
+        meta.waits_for_memory = false;
+        let (slot, oversize) = match inboxes.open(usize::from(subprotocol), meta.length) {
             Admit::Open(mut slot) => {
-                if inboxes.reserve(&mut slot, meta.length as usize) {
-                    self.0 = Target::Slot {
-                        slot,
-                        meta,
-                        oversize: false,
-                    };
-                    return Ok(());
+                if !inboxes.reserve(&mut slot, meta.length as usize) {
+                    inboxes.abort(slot);
+                    meta.waits_for_memory = true;
+                    return Err(Hold::Memory);
                 }
-                inboxes.abort(slot);
-                Hold::Memory
+                (slot, false)
             }
-            Admit::Oversize(slot) => {
-                self.0 = Target::Slot {
-                    slot,
-                    meta,
-                    oversize: true,
-                };
-                return Ok(());
-            }
+            Admit::Oversize(slot) => (slot, true),
             Admit::Drop => {
-                self.0 = Target::Dropped(meta);
+                self.0 = Target::Dropped(*meta);
                 return Ok(());
             }
             Admit::Refuse => {
                 self.0 = Target::Refused { subprotocol };
                 return Ok(());
             }
-            Admit::Hold => Hold::Inbox(subprotocol),
-            Admit::Wait => Hold::Memory,
+            Admit::Hold => return Err(Hold::Inbox(subprotocol)),
+            Admit::Wait => {
+                meta.waits_for_memory = true;
+                return Err(Hold::Memory);
+            }
         };
-        self.0 = Target::Held(meta, held);
-        Err(held)
+        self.0 = Target::Slot {
+            slot,
+            meta: *meta,
+            oversize,
+        };
+        Ok(())
     }
 
     /// Takes the next piece of payload.
@@ -182,7 +180,8 @@ impl<Slot> Delivery<Slot> {
     /// What the message waits for, if it waits for room.
     pub fn held(&self) -> Option<Hold> {
         match self.0 {
-            Target::Held(_, hold) => Some(hold),
+            Target::Unopened(head) if head.waits_for_memory => Some(Hold::Memory),
+            Target::Unopened(head) => Some(Hold::Inbox(head.subprotocol)),
             _ => None,
         }
     }

@@ -267,7 +267,7 @@ impl<const N: usize> Peer<N> {
         inboxes: &mut I,
     ) {
         match delivery.0 {
-            Target::Nowhere | Target::Unopened(_) | Target::Held(..) | Target::Hello => {}
+            Target::Nowhere | Target::Unopened(_) | Target::Hello => {}
             Target::Slot { slot, meta, .. } => inboxes.commit(slot, meta.meta(now)),
             Target::Dropped(meta) => {
                 inboxes.dropped(usize::from(meta.subprotocol), meta.meta(now));

@@ -39,6 +39,16 @@ pub enum Late {
     Held(Hold),
 }
 
+/// What holds back, as one number: the derived comparison of two options costs 78 bytes of flash.
+#[inline(always)]
+const fn number(held: Option<Hold>) -> u16 {
+    match held {
+        None => u16::MAX,
+        Some(Hold::Memory) => 1 << 8,
+        Some(Hold::Inbox(subprotocol)) => subprotocol as u16,
+    }
+}
+
 impl ReceiveWatch {
     /// Nothing in progress.
     pub const fn new() -> Self {
@@ -58,7 +68,7 @@ impl ReceiveWatch {
             self.busy = false;
         }
         // A message that found room ends the wait of the one before it: a slow reader is not a stalled one.
-        if received.messages > 0 || received.held != self.held {
+        if received.messages > 0 || number(received.held) != number(self.held) {
             if self.held.is_some() {
                 self.began = self.began.saturating_add(now.saturating_since(self.since));
             }
@@ -70,7 +80,7 @@ impl ReceiveWatch {
         if received.held.is_some() && self.held.is_none() {
             (self.held, self.since) = (received.held, now);
         }
-        if was_held != self.held {
+        if number(was_held) != number(self.held) {
             match self.held {
                 Some(Hold::Inbox(subprotocol)) => {
                     debug!("holding back: inbox {} is full", subprotocol);
