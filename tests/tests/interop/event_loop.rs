@@ -1,6 +1,8 @@
 //! Sessions of the event loop with go-ethereum.
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
 
 use devp2p_core::disconnect::DisconnectReason;
 use devp2p_core::error::CloseReason;
@@ -80,7 +82,15 @@ impl Ours {
                 let address = self.node.local_addr().expect("it listens");
                 let enode = Enode::new(self.host.id(), address).to_string();
                 geth.ok(json!({"cmd": "dial", "enode": enode}));
-                self.node.peer(&geth.id()).expect("a session")
+                // It is active there a moment before it is here.
+                let until = Instant::now() + BOUND;
+                loop {
+                    if let Some(handle) = self.node.peer(&geth.id()) {
+                        return handle;
+                    }
+                    assert!(Instant::now() < until, "no session");
+                    thread::yield_now();
+                }
             }
         }
     }
