@@ -224,7 +224,7 @@ impl<M: Machine> super::State<M> {
     fn cut(&mut self) {
         self.changed = true;
         self.progressed = true;
-        self.lost |= self.machine.output().len() > 0;
+        self.lost |= !self.machine.output().is_empty();
         self.machine.cut_output();
         self.calls.close = true;
     }
