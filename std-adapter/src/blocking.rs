@@ -82,6 +82,8 @@ pub(crate) trait Machine: Send + 'static {
     fn poll(&mut self, now: Instant) -> Option<Event>;
     fn poll_at(&mut self) -> PollAt;
     fn close(&mut self, now: Instant, reason: CloseReason);
+    /// Whether a message is so large that it is sealed in pieces.
+    fn is_large(payload: Self::Payload<'_>) -> bool;
     /// Seals a message, or about `budget` bytes of it.
     fn write(
         &mut self,

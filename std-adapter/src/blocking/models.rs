@@ -124,6 +124,10 @@ impl super::Machine for Model {
         self.closing.get_or_insert(reason);
     }
 
+    fn is_large(byte: u8) -> bool {
+        byte & 2 != 0
+    }
+
     fn write(
         &mut self,
         now: Instant,

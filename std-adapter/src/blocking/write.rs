@@ -16,6 +16,9 @@ const ROUNDS: usize = 4;
 /// last are sealed.
 const PIECE: usize = 64 * 1024;
 
+/// How often a message waits for room and for a free token before it waits for the token in turn.
+const PATIENCE: usize = 64;
+
 /// How often the writer thread looks at bytes that wait for more of a burst.
 const TICK: time::Duration = time::Duration::from_micros(300);
 
@@ -35,14 +38,19 @@ impl<M: Machine, E: Env> Blocking<M, E> {
         deadline: Option<time::Instant>,
     ) -> Result<Written, WriteError> {
         let mut write = PendingWrite::new(subprotocol, code);
+        // A message of usual size is sealed whole: to pass the token on in the midst of it costs more than to wait for room. One
+        // that was overtaken often enough waits for the token in turn, as large ones do.
+        let mut overtaken = if M::is_large(payload) { PATIENCE } else { 0 };
         let mut state = self.lock();
         loop {
             let now = self.env.now();
             state.changed = true;
-            let progress = match deadline {
-                None => state.machine.write(now, &mut write, payload, PIECE),
-                // A frame that is begun must be completed, however long that takes.
-                Some(_) => state.try_write(now, subprotocol, code, payload),
+            let progress = if deadline.is_none() && overtaken >= PATIENCE {
+                state.machine.write(now, &mut write, payload, PIECE)
+            } else {
+                // With a deadline always: a frame that is begun must be completed, however long that takes.
+                overtaken += 1;
+                state.try_write(now, subprotocol, code, payload)
             };
             // A write that fails may have held the token.
             state.progressed |= progress.is_err();

@@ -12,6 +12,7 @@ use devp2p_core::hello::NodeId;
 use devp2p_core::inbox::Meta;
 use devp2p_core::peer::Peer;
 use devp2p_core::rlpx::Entropy;
+use devp2p_core::rlpx::message::total;
 use devp2p_core::session::{PendingWrite, Progress, Written};
 use devp2p_core::time::{Duration, Instant, PollAt};
 
@@ -30,6 +31,9 @@ use crate::peer::HelloText;
 
 /// Sealed bytes that may wait for the wire before writers wait. An empty output takes any frame.
 const OUTPUT_LIMIT: usize = 1024 * 1024;
+
+/// Bytes of a payload, in its form for the wire, that is sealed in pieces: the remote opens the first while the last are sealed.
+const LARGE: usize = 128 * 1024;
 
 /// How long a Hello that waits for the remote's does so: well within the handshake deadline of either side.
 const HELLO_WAIT: Duration = Duration::from_secs(2);
@@ -271,6 +275,10 @@ impl blocking::Machine for Machine {
 
     fn close(&mut self, now: Instant, reason: CloseReason) {
         self.connection.close(now, reason);
+    }
+
+    fn is_large(message: Encoded<'_>) -> bool {
+        total(message.payload) >= LARGE
     }
 
     fn write(

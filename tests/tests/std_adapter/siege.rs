@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,20 @@ const LIMIT: usize = 64 << 20;
 struct Attacker(JoinHandle<Option<DisconnectReason>>);
 
 impl Attacker {
-    fn new(address: SocketAddr, remote: NodeId, seed: u8, payload: Arc<[u8]>) -> Self {
+    /// Tells `greeted` once its session is active.
+    fn new(
+        address: SocketAddr,
+        remote: NodeId,
+        seed: u8,
+        payload: Arc<[u8]>,
+        greeted: Sender<()>,
+    ) -> Self {
         Self(thread::spawn(move || {
             let stream = TcpStream::connect(address).expect("a connection");
             let sender = stream.try_clone().expect("a socket");
             let mut raw = Raw::dial(stream, seed, remote);
             raw.greet(&[capability::Protocol::new("echo", 1, 2, 2048).expect("a valid name")]);
+            let _ = greeted.send(());
             let frame = raw.frame(16, &payload);
             // As much as is taken: what is held back must not keep this from hearing why.
             let sending = thread::spawn(move || {
@@ -143,7 +152,11 @@ fn siege<S: Service>(server: &Server, host: &Arc<Host<S>>, attackers: u8, more: 
         let payload = snap::raw::Encoder::new().compress_vec(&zeros);
         let payload: Arc<[u8]> = payload.expect("not too large").into();
         drop(zeros);
-        let attack = |seed| Attacker::new(address, host.id(), seed, Arc::clone(&payload));
+        let (greeted, greetings) = channel();
+        let attack = |seed| {
+            let payload = Arc::clone(&payload);
+            Attacker::new(address, host.id(), seed, payload, greeted.clone())
+        };
         let attackers: Vec<_> = (0..attackers).map(|n| attack(10 + n)).collect();
         let began = Instant::now();
         while host.memory().used() < host.memory().pool() - (1 << 20) {
@@ -164,6 +177,10 @@ fn siege<S: Service>(server: &Server, host: &Arc<Host<S>>, attackers: u8, more: 
             honest.echo(50_000);
             assert_eq!(honest.handle.close_reason(), None);
         });
+        // On a busy machine some of them come late.
+        for _ in &attackers {
+            greetings.recv_timeout(HANG).expect("every attacker is in");
+        }
         match server {
             Server::Loop(node) => drop(node.node.shutdown()),
             Server::Threads(node) => drop(node.shutdown()),
