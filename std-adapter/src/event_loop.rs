@@ -20,25 +20,41 @@
 //! [`memory_limit`](crate::host::Builder::memory_limit). Buffers are the loop's, and lent to the session that needs them: an idle session has none.
 //!
 //! ```
-//! use devp2p_core::disconnect::DisconnectReason;
+//! use devp2p_core::error::WriteError;
 //! use devp2p_core::rlpx::NodeKey;
 //! use devp2p_std::event_loop::{EventNode, Handler, Message, Session};
 //! use devp2p_std::host::Host;
 //! use devp2p_std::protocol::{Failure, Protocol};
 //!
 //! /// Answers code 0 by code 1 with the same payload.
-//! struct Echo;
+//! #[derive(Default)]
+//! struct Echo {
+//!     /// The answer that waits for a remote which does not read.
+//!     unsent: Vec<u8>,
+//! }
 //!
 //! impl Handler for Echo {
 //!     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) -> Result<(), Failure> {
-//!         session.try_write(message.subprotocol, 1, message.payload)?;
-//!         Ok(())
+//!         match session.try_write(0, 1, message.payload) {
+//!             Err(WriteError::WouldBlock { .. }) => {
+//!                 self.unsent = message.payload.to_vec();
+//!                 session.pause(0);
+//!                 Ok(())
+//!             }
+//!             written => Ok(written?),
+//!         }
+//!     }
+//!
+//!     fn on_writable(&mut self, session: &mut Session<'_>) {
+//!         if session.try_write(0, 1, &self.unsent).is_ok() {
+//!             session.resume(0);
+//!         }
 //!     }
 //! }
 //!
 //! # let key = NodeKey::new(&[1; 32])?;
 //! let host = Host::builder(key).protocol(Protocol::for_handlers("echo", 1, 2)?).build()?;
-//! let node = EventNode::with_handlers(host, |_remote| Ok::<_, DisconnectReason>(Echo))
+//! let node = EventNode::with_handlers(host, |_remote| Ok(Echo::default()))
 //!     .listen("127.0.0.1:0")
 //!     .loops(2)
 //!     .max_peers(10_000)
